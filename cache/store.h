@@ -28,6 +28,9 @@ struct store_options {
 	 * is removed. NULL where the process starts none. `run_fd` is the run folder. */
 	int (*strays)(void *arg, int run_fd, const char *lease, struct err **err);
 	void *strays_arg;
+	/* What the user should be told (a damaged row was dropped, cache.db is not written any more); any thread; NULL: the log. */
+	void (*warn)(void *arg, const char *text);
+	void *warn_arg;
 };
 
 /* Opens (and creates) a store: checks the file system (NFS, CIFS, 9p are refused), the schema, takes the shared lock; the first
@@ -42,6 +45,13 @@ int cache_store_run_fd(const struct store *s);
 const char *cache_store_root(const struct store *s);
 const char *cache_store_run(const struct store *s);
 bool cache_store_durable(const struct store *s);
+
+/* From now on writers that meet another process's write fail with ERR_CANCELED instead of waiting. Any thread, also a handler. */
+void cache_store_cancel(struct store *s);
+/* Waits until no thread writes and keeps it so until cache_store_resume(): around a stop by SIGTSTP, since a stopped writer would
+ * block those of all processes. */
+void cache_store_pause(struct store *s);
+void cache_store_resume(struct store *s);
 
 /* Makes this process's lease before its first write and the folder tmp/<lease>; idempotent; any thread. */
 NODISCARD int cache_store_lease(struct store *s, struct err **err);
