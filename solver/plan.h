@@ -11,11 +11,13 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/glob.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/vec.h"
 #include "cache/oci.h"
 #include "parser/dockerfile.h"
+#include "parser/lint.h"
 #include "parser/mount.h"
 
 struct plan_pair {
@@ -35,7 +37,10 @@ struct plan_options {
 	enum { PLAN_NET_DEFAULT, PLAN_NET_NONE, PLAN_NET_HOST } network;   /* --network */
 	bool all_stages;                       /* --check without a target, dumps: every stage is planned */
 	bool no_client;                        /* as the corpus was made: stage names need not be image names */
-	struct str hostname;                   /* of RUN; empty: buildkitsandbox */
+	struct str hostname;                   /* of RUN; empty: BUILDKIT_SANDBOX_HOSTNAME, else buildkitsandbox */
+	const struct glob_set *ignore;         /* of the main context, for the lint CopyIgnoredFile; NULL: none */
+	struct df_lint *lint;                  /* where warnings are collected, also when planning fails; NULL: nowhere */
+	bool check_only;                       /* --check, dumps: what cannot be executed yet is no error */
 };
 
 /* An external image that a reached stage, COPY --from or mount needs. Filled by plan_bases() and, `config` and after, by the caller. */
@@ -62,13 +67,14 @@ NODISCARD int plan_triggers(struct plan_bases *b, bool *ret_more, struct err **e
 
 enum plan_kind { PLAN_SCRATCH, PLAN_IMAGE, PLAN_CONTEXT, PLAN_RUN, PLAN_COPY, PLAN_WORKDIR };
 
-/* One source of a COPY. */
+/* One source of a COPY or ADD. */
 struct plan_source {
-	struct plan_step *from;                /* a step, PLAN_IMAGE or PLAN_CONTEXT */
-	struct str path;                       /* expanded, cleaned; may be a wildcard */
+	struct plan_step *from;                /* any step; NULL: ADD of a URL */
+	struct str path;                       /* expanded, absolute, cleaned; may be a wildcard. Of a URL: as expanded */
+	bool git;                              /* a URL that names a git repository */
 };
 
-struct plan_file {                         /* a heredoc file of COPY */
+struct plan_file {                         /* a heredoc file of COPY, or RUN's script */
 	struct str name, content;
 };
 
@@ -84,7 +90,7 @@ struct plan_step {
 	unsigned index;                        /* position in plan->steps */
 	struct plan_step *parent;              /* RUN, COPY, WORKDIR: what it stands on */
 	struct str display;                    /* "[stage 2/5] RUN …" */
-	struct str stage;                      /* stage name or "" ; */
+	struct str stage;                      /* stage name or "" */
 	struct span at;
 	struct str keyword;                    /* "RUN", "COPY", "ADD", "WORKDIR" */
 
@@ -106,6 +112,7 @@ struct plan_step {
 	size_t n_files;
 	struct plan_mount *mounts;
 	size_t n_mounts;
+	struct df_list devices;
 	struct str platform;                   /* "linux/amd64" */
 
 	/* COPY, ADD */
@@ -119,6 +126,8 @@ struct plan_step {
 	struct str *excludes;
 	size_t n_excludes;
 	int unpack;                            /* ADD: -1 auto, 0, 1; COPY: 0 */
+	struct str checksum;                   /* ADD of a URL; p NULL: none */
+	int keep_git_dir;                      /* ADD of a git URL: -1 not given */
 
 	/* WORKDIR */
 	struct str path, owner;                /* cleaned absolute path; USER as text */
@@ -131,11 +140,6 @@ struct plan_history {
 	struct str author;
 };
 
-struct plan_warning {
-	struct str rule, message, url, description;
-	struct span at;
-};
-
 struct plan {
 	struct plan_step **steps;              /* all that the target needs, inputs first */
 	size_t n_steps;
@@ -144,10 +148,11 @@ struct plan {
 	struct plan_history *history;          /* what comes behind the base's history */
 	size_t n_history;
 	const struct plan_base *base;          /* the target's external base, or NULL (scratch) */
-	struct plan_warning *warnings;
-	size_t n_warnings;
+	bool has_epoch;                        /* SOURCE_DATE_EPOCH, in seconds */
+	int64_t epoch_s;
+	size_t n_warnings;                     /* what options.lint holds now */
 };
 
-/* Second pass. Every base's `config` must be set. What is parsed but cannot be executed yet is refused:
- * ERR_UNSUPPORTED "not supported yet: …" with its place. */
+/* Second pass. Every base's `config` must be set. ERR_SYNTAX with BuildKit's message and place; what is parsed but cannot be executed
+ * yet and is needed by the target: ERR_UNSUPPORTED "not supported yet: …"; error=true of the checks: ERR_SYNTAX without a place. */
 NODISCARD int plan_graph(struct plan_bases *b, struct plan **ret, struct err **err);
