@@ -104,6 +104,10 @@ int clock_parse(struct str text, int64_t *ret_ns, struct err **err)
 		return err_set(err, ERR_INVALID, "'%.*s' is not an RFC 3339 time", (int)(text.n < 64 ? text.n : 64), text.p ? text.p : "");
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
-	*ret_ns = ((int64_t)timegm(&tm) - offset) * NS_PER_S + frac;
+	/* Go's zero time, 0001-01-01, and others that 64 bits of ns do not reach (1677 to 2262) become the nearest that they do. */
+	int64_t s = (int64_t)timegm(&tm) - offset, ns;
+	if (__builtin_mul_overflow(s, NS_PER_S, &ns) || __builtin_add_overflow(ns, frac, &ns))
+		ns = s < 0 ? INT64_MIN : INT64_MAX;
+	*ret_ns = ns;
 	return 0;
 }
