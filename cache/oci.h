@@ -32,6 +32,8 @@ struct oci_platform {
 /* "linux/arm/v7", "arm64", "linux": normalised (registry.md §6); missing parts from `host`. ERR_INVALID with BuildKit's words. */
 NODISCARD int oci_platform_parse(struct arena *a, struct str text, const struct oci_platform *host, struct oci_platform *ret,
 				 struct err **err);
+/* Normalised: other names of an architecture, default variants. Parts of `p` are borrowed. */
+struct oci_platform oci_platform_normalize(struct arena *a, const struct oci_platform *p);
 /* "linux/arm64", "linux/arm/v7". */
 struct str oci_platform_text(struct arena *a, const struct oci_platform *p);
 /* This machine's. Static strings. */
