@@ -295,7 +295,8 @@ void graph_cancel(struct graph *g)
 	g->canceled = true;
 	for (size_t i = 0; i < g->all.n; i++) {
 		struct vertex *v = g->all.v[i];
-		if (at_work(v) && v->class->cancel)
+		/* What has run and is being hashed goes on: its record is worth having. */
+		if (v->state == VERTEX_RUNNING && v->class->cancel)
 			v->class->cancel(v);
 		else if (v->wanted && !ended(v) && !at_work(v) && v->class->source == OP_STEP)
 			core_state(g, v, VERTEX_CANCELED);
