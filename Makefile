@@ -119,7 +119,7 @@ $(B)/parser/grammar/src/%.o: parser/grammar/src/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(filter-out $(WARN),$(ALL_CFLAGS)) -w -Iparser/grammar/src -c $< -o $@
 
-EXTRA_parser = $(B)/parser/grammar/src/parser.o $(B)/parser/grammar/src/scanner.o
+EXTRA_parser = $(patsubst %.c,$(B)/%.o,$(wildcard parser/grammar/src/*.c))
 EXTRA_runtime = $(if $(wildcard runtime/embed.S),$(B)/runtime/embed.o)
 define archive
 $(call lib,$(1)): $(call obj,$(1)) $(EXTRA_$(1))

@@ -23,8 +23,8 @@ struct glob_set *glob_set_new(void);
 void glob_set_free(struct glob_set *s);
 void glob_set_freep(struct glob_set **s);
 
-/* Adds a rule (a leading "!" negates; path.Clean'ed by the caller where wanted). ERR_SYNTAX: "illegal exclusion pattern …" or
- * "syntax error in pattern". */
+/* Adds a rule as patternmatcher does: trimmed, nothing when empty, path.Clean'ed; a leading "!" negates. ERR_SYNTAX: "illegal
+ * exclusion pattern: …" or "syntax error in pattern"; ERR_LIMIT: longer than 4096 bytes. */
 NODISCARD int glob_set_add(struct glob_set *s, struct str pattern, struct err **err);
 
 /* Whether a path (relative, "/" between components) is excluded by the rules: it or one of its parents matches. */

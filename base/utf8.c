@@ -89,3 +89,31 @@ bool utf8_is_space(uint32_t c)
 	return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
 	       c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
+
+struct str utf8_trim_left(struct str s)
+{
+	size_t i = 0;
+	while (i < s.n) {
+		uint32_t c;
+		size_t n = utf8_next(s, i, &c);
+		if (!utf8_is_space(c))
+			break;
+		i += n;
+	}
+	return str_sub(s, i, s.n);
+}
+
+struct str utf8_trim(struct str s)
+{
+	s = utf8_trim_left(s);
+	while (s.n) {
+		size_t at = s.n - 1;
+		uint32_t c;
+		while (at > 0 && s.n - at < 4 && ((unsigned char)s.p[at] & 0xc0) == 0x80)
+			at--;
+		if (at + utf8_next(s, at, &c) != s.n || !utf8_is_space(c))
+			break;
+		s.n = at;
+	}
+	return s;
+}

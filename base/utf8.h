@@ -21,3 +21,7 @@ void utf8_add_clean(struct sb *b, struct str s);
 
 /* Unicode White_Space, as Go's unicode.IsSpace. */
 bool utf8_is_space(uint32_t c);
+
+/* Go's strings.TrimSpace, and the same at the left alone. */
+struct str utf8_trim(struct str s);
+struct str utf8_trim_left(struct str s);
