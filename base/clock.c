@@ -77,35 +77,48 @@ static int expect(const char **p, const char *end, const char *set)
 	return (unsigned char)*(*p)++;
 }
 
+/* n digits with a value in [min, max] and, where `then` is given, one of its characters behind them. */
+static bool field(const char **p, const char *end, int n, int min, int max, const char *then, int *ret)
+{
+	*ret = digits(p, end, n);
+	return *ret >= min && *ret <= max && (!then || expect(p, end, then) > 0);
+}
+
+/* "2006-01-02T15:04:05" */
+static bool parse_seconds(const char **p, const char *end, struct tm *tm)
+{
+	return field(p, end, 4, 0, 9999, "-", &tm->tm_year) && field(p, end, 2, 1, 12, "-", &tm->tm_mon) &&
+	       field(p, end, 2, 1, 31, "Tt ", &tm->tm_mday) && field(p, end, 2, 0, 23, ":", &tm->tm_hour) &&
+	       field(p, end, 2, 0, 59, ":", &tm->tm_min) && field(p, end, 2, 0, 60, NULL, &tm->tm_sec);
+}
+
+/* "Z", "+01:00": seconds east of UTC. */
+static bool parse_zone(const char **p, const char *end, int64_t *ret)
+{
+	int h = 0, m = 0, zone = expect(p, end, "Zz+-");
+	if (zone < 0)
+		return false;
+	if ((zone == '+' || zone == '-') && !(field(p, end, 2, 0, 99, ":", &h) && field(p, end, 2, 0, 99, NULL, &m)))
+		return false;
+	*ret = (int64_t)(h * 60 + m) * (zone == '-' ? -60 : 60);
+	return *p == end;
+}
+
 int clock_parse(struct str text, int64_t *ret_ns, struct err **err)
 {
 	const char *p = text.p, *end = text.p + text.n;
 	struct tm tm = { 0 };
-	bool good = text.n && (tm.tm_year = digits(&p, end, 4)) >= 0 && expect(&p, end, "-") > 0 && (tm.tm_mon = digits(&p, end, 2)) >= 1 &&
-		    tm.tm_mon <= 12 && expect(&p, end, "-") > 0 && (tm.tm_mday = digits(&p, end, 2)) >= 1 && tm.tm_mday <= 31 &&
-		    expect(&p, end, "Tt ") > 0 && (tm.tm_hour = digits(&p, end, 2)) >= 0 && tm.tm_hour < 24 && expect(&p, end, ":") > 0 &&
-		    (tm.tm_min = digits(&p, end, 2)) >= 0 && tm.tm_min < 60 && expect(&p, end, ":") > 0 &&
-		    (tm.tm_sec = digits(&p, end, 2)) >= 0 && tm.tm_sec <= 60;
-	int64_t frac = 0, scale = NS_PER_S, offset = 0;
-	if (good && p < end && *p == '.') {
+	int64_t frac = 0, scale = NS_PER_S, offset, ns;
+	bool good = text.n && parse_seconds(&p, end, &tm);
+	if (good && p < end && *p == '.')
 		for (p++; p < end && *p >= '0' && *p <= '9'; p++)
-			if (scale > 1)
-				frac += (*p - '0') * (scale /= 10);
-	}
-	int zone = good ? expect(&p, end, "Zz+-") : -1;
-	if (zone == '+' || zone == '-') {
-		int h = digits(&p, end, 2);
-		good = h >= 0 && expect(&p, end, ":") > 0;
-		int m = good ? digits(&p, end, 2) : -1;
-		good = good && m >= 0;
-		offset = (int64_t)(h * 60 + m) * (zone == '-' ? -60 : 60);
-	}
-	if (!good || zone < 0 || p != end)
+			frac += scale > 1 ? (*p - '0') * (scale /= 10) : 0;
+	if (!good || !parse_zone(&p, end, &offset))
 		return err_set(err, ERR_INVALID, "'%.*s' is not an RFC 3339 time", (int)(text.n < 64 ? text.n : 64), text.p ? text.p : "");
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
 	/* Go's zero time, 0001-01-01, and others that 64 bits of ns do not reach (1677 to 2262) become the nearest that they do. */
-	int64_t s = (int64_t)timegm(&tm) - offset, ns;
+	int64_t s = (int64_t)timegm(&tm) - offset;
 	if (__builtin_mul_overflow(s, NS_PER_S, &ns) || __builtin_add_overflow(ns, frac, &ns))
 		ns = s < 0 ? INT64_MIN : INT64_MAX;
 	*ret_ns = ns;

@@ -121,22 +121,12 @@ static int run(const struct command *c, int argc, char **argv, const struct sess
 	return status;
 }
 
-int main(int argc, char **argv)
+/* Reads the global options in front; *i moves behind them. The first option that is none of them means build. 0, or the exit status. */
+static int parse_global(int argc, char **argv, int *i, struct session_options *so)
 {
-	/* Descriptors 0–2 must be there, or the store's files would become them. */
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-			return 1;
-	signal(SIGPIPE, SIG_IGN);
-	log_init(getenv("CBUILD_LOG"));
 	static const struct command global = { .name = "", .options = global_options, .opts_size = sizeof(struct session_options) };
-	struct session_options so = { .root = getenv("CBUILD_ROOT") };
-	if (so.root && !*so.root)
-		so.root = NULL;
-	int i = 1;
-	/* Global options come first; the first option that is none of them means build. */
-	while (i < argc && argv[i][0] == '-' && argv[i][1] == '-') {
-		const char *name = argv[i] + 2;
+	while (*i < argc && argv[*i][0] == '-' && argv[*i][1] == '-') {
+		const char *name = argv[*i] + 2;
 		size_t n = strcspn(name, "=");
 		const struct option_row *o = global_options;
 		while (o->name && (strlen(o->name) != n || memcmp(o->name, name, n)))
@@ -147,38 +137,64 @@ int main(int argc, char **argv)
 		struct args none;
 		bool want_help;
 		_cleanup_(err_dropp) struct err *e = NULL;
-		if (opt_parse(&global, words > argc - i ? argc - i : words, argv + i, &so, &none, &want_help, &e) < 0)
+		if (opt_parse(&global, words > argc - *i ? argc - *i : words, argv + *i, so, &none, &want_help, &e) < 0)
 			return usage_error(NULL, e);
-		i += words;
+		free((void *)(uintptr_t)none.v);
+		*i += words;
 	}
-	if (i >= argc || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || !strcmp(argv[i], "help")) {
-		if (i + 1 < argc && !strcmp(argv[i], "help")) {
-			int words;
-			const struct command *c = find(argc - i - 1, argv + i + 1, &words);
-			if (c) {
-				opt_help(c);
-				return 0;
-			}
-		}
+	return 0;
+}
+
+/* `cbuild`, `cbuild --help`, `cbuild help [COMMAND]`. */
+static int show_help(int argc, char **argv)
+{
+	int words;
+	const struct command *c = argc > 1 ? find(argc - 1, argv + 1, &words) : NULL;
+	if (c)
+		opt_help(c);
+	else
 		help();
-		return i >= argc ? 2 : 0;
-	}
-	if (!strcmp(argv[i], "--version") || !strcmp(argv[i], "-v")) {
+	return argc ? 0 : 2;
+}
+
+static int unknown(const char *word)
+{
+	struct stat st;
+	fprintf(stderr, "cbuild: '%s' is not a cbuild command\n", word);
+	if (!stat(word, &st) && S_ISDIR(st.st_mode))
+		fprintf(stderr, "hint: to build the Dockerfile of that folder: cbuild build %s\n", word);
+	else
+		fprintf(stderr, "hint: see 'cbuild --help'\n");
+	return 2;
+}
+
+static bool is_word(const char *arg, const char *a, const char *b)
+{
+	return !strcmp(arg, a) || !strcmp(arg, b);
+}
+
+int main(int argc, char **argv)
+{
+	/* Descriptors 0–2 must be there, or the store's files would become them. */
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			return 1;
+	signal(SIGPIPE, SIG_IGN);
+	log_init(getenv("CBUILD_LOG"));
+	struct session_options so = { .root = getenv("CBUILD_ROOT") };
+	if (so.root && !*so.root)
+		so.root = NULL;
+	int i = 1, words = 0, status = parse_global(argc, argv, &i, &so);
+	if (status)
+		return status;
+	if (i >= argc || is_word(argv[i], "--help", "-h") || !strcmp(argv[i], "help"))
+		return show_help(argc - i, argv + i);
+	if (is_word(argv[i], "--version", "-v")) {
 		printf("cbuild version %s\n", CBUILD_VERSION);
 		return 0;
 	}
 	if (argv[i][0] == '-')
 		return run(&cmd_build, argc - i, argv + i, &so);
-	int words = 0;
 	const struct command *c = find(argc - i, argv + i, &words);
-	if (!c) {
-		struct stat st;
-		fprintf(stderr, "cbuild: '%s' is not a cbuild command\n", argv[i]);
-		if (!stat(argv[i], &st) && S_ISDIR(st.st_mode))
-			fprintf(stderr, "hint: to build the Dockerfile of that folder: cbuild build %s\n", argv[i]);
-		else
-			fprintf(stderr, "hint: see 'cbuild --help'\n");
-		return 2;
-	}
-	return run(c, argc - i - words, argv + i + words, &so);
+	return c ? run(c, argc - i - words, argv + i + words, &so) : unknown(argv[i]);
 }
