@@ -95,7 +95,7 @@ struct plan_step {
 	struct str keyword;                    /* "RUN", "COPY", "ADD", "WORKDIR" */
 
 	struct plan_base *base;                /* PLAN_IMAGE */
-	struct str context;                    /* PLAN_CONTEXT: name of a --build-context, "" for the main one */
+	struct str context, context_value;     /* PLAN_CONTEXT: name and value of a --build-context, "" for the main one */
 
 	/* RUN */
 	struct str *argv;
