@@ -1,0 +1,129 @@
+#include "registry/session.h"
+
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/pool.h"
+#include "cache/db.h"
+#include "registry/auth.h"
+#include "registry/creds.h"
+#include "registry/hosts.h"
+#include "registry/http.h"
+
+struct registry *session_new(const struct registry_options *o, const struct hosts_options *hosts, unsigned retry_ms, unsigned stall_s)
+{
+	struct registry *r = xcalloc(1, sizeof(*r));
+	r->o = *o;
+	r->retry = (struct retry){ .cancel = o->cancel, .unit_ms = retry_ms };
+	r->stall_s = stall_s;
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_cond_init(&r->changed, NULL);
+	r->hosts = hosts_new(hosts);
+	r->creds = creds_new(o->offline);
+	r->auth = auth_new(&(struct auth_options){ .hosts = r->hosts, .creds = r->creds, .retry = &r->retry });
+	return r;
+}
+
+struct registry *registry_new(const struct registry_options *o)
+{
+	return session_new(o, NULL, 0, 0);
+}
+
+void registry_free(struct registry *r)
+{
+	if (!r)
+		return;
+	pool_free(r->transfers);
+	pool_free(r->own_cpu);
+	for (unsigned i = 0; i < r->n_idle; i++)
+		http_free(r->idle[i]);
+	auth_free(r->auth);
+	creds_free(r->creds);
+	hosts_free(r->hosts);
+	map_release(&r->warned);
+	pthread_mutex_destroy(&r->lock);
+	pthread_cond_destroy(&r->changed);
+	free(r);
+}
+
+int session_http_take(struct registry *r, struct http **ret, struct err **err)
+{
+	if (r->o.offline)
+		return err_set(err, ERR_NETWORK, "no connection is made: --offline");
+	struct http *h = NULL;
+	pthread_mutex_lock(&r->lock);
+	if (r->n_idle)
+		h = r->idle[--r->n_idle];
+	pthread_mutex_unlock(&r->lock);
+	if (!h)
+		h = http_new(&(struct http_options){ .cancel = r->o.cancel, .stall_s = r->stall_s }, err);
+	if (!h)
+		return -1;
+	*ret = h;
+	return 0;
+}
+
+void session_http_give(struct registry *r, struct http *h)
+{
+	if (!h)
+		return;
+	pthread_mutex_lock(&r->lock);
+	bool kept = r->n_idle < ARRAY_SIZE(r->idle);
+	if (kept)
+		r->idle[r->n_idle++] = h;
+	pthread_mutex_unlock(&r->lock);
+	if (!kept)
+		http_free(h);
+}
+
+static void *open_context(void *arg)
+{
+	_cleanup_(err_dropp) struct err *e = NULL;
+	/* Where it fails, the job tries again and tells why. */
+	return cache_open(arg, &e);
+}
+
+static void close_context(void *context)
+{
+	cache_close(context);
+}
+
+static struct pool *pool_of(struct registry *r, struct pool **at, const char *name, unsigned threads)
+{
+	const struct pool_context context = { .make = open_context, .free = close_context, .arg = r->o.store };
+	pthread_mutex_lock(&r->lock);
+	if (!*at)
+		*at = pool_new(name, threads, &context);
+	struct pool *p = *at;
+	pthread_mutex_unlock(&r->lock);
+	return p;
+}
+
+struct pool *session_transfers(struct registry *r)
+{
+	return pool_of(r, &r->transfers, "transfer", TRANSFERS);
+}
+
+struct pool *session_cpu(struct registry *r)
+{
+	if (r->o.cpu)
+		return r->o.cpu;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	return pool_of(r, &r->own_cpu, "cpu", cores > 1 && cores < 64 ? (unsigned)cores : 2);
+}
+
+void session_warn(struct registry *r, struct str text)
+{
+	pthread_mutex_lock(&r->lock);
+	bool fresh = !map_has(&r->warned, text) && r->warned.n < 100;
+	if (fresh)
+		map_put(&r->warned, text, r);
+	pthread_mutex_unlock(&r->lock);
+	if (fresh)
+		event_emit(r->o.events, &(struct event){ .kind = EVENT_WARNING, .text = text });
+}
+
+bool session_canceled(const struct registry *r)
+{
+	return r->o.cancel && atomic_load_explicit(r->o.cancel, memory_order_relaxed);
+}
