@@ -45,6 +45,10 @@ int64_t cache_work_id(const struct work *w);
 int cache_work_fs_fd(const struct work *w);
 /* Marks an entry (path without leading slash) as having the step's own time: flag "t" of the manifest. */
 void cache_work_mark_time(struct work *w, struct str path);
+/* Gives the root of a work's fs folder (fs_fd) the mode, owner, attributes and time of the root below it (base_fd), as overlay would
+ * show them, and notes them: the layer then has an entry for its root only where the step changed something of it. A mount with an
+ * upper does it; who writes straight into the folder calls it first. */
+NODISCARD int cache_work_root(int fs_fd, int base_fd, struct err **err);
 /* Renames fs to layers/<number>/fs: consumers may start. The caller has closed every root of it and all processes are gone. */
 NODISCARD int cache_work_commit(struct cache *c, struct work *w, enum layer_kind kind, struct err **err);
 /* Removes it. Frees the handle in every case (after a commit: the handle only). */
