@@ -239,8 +239,8 @@ static void times_of(struct unpack *u, struct timespec ts[2])
 /* chown, chmod, attributes: chown clears setuid and security.capability, so it comes first. */
 static int set_attributes(struct unpack *u, int fd, struct err **err)
 {
-	uid_t uid;
-	gid_t gid;
+	uid_t uid = 0;
+	gid_t gid = 0;
 	if (owner_of(u, &uid, &gid, err) < 0)
 		return -1;
 	if (fchown(fd, uid, gid) < 0)
@@ -254,8 +254,8 @@ static int set_attributes(struct unpack *u, int fd, struct err **err)
 /* The same and the time, for what can't be opened. */
 static int set_attributes_at(struct unpack *u, int at, const char *base, bool has_mode, struct err **err)
 {
-	uid_t uid;
-	gid_t gid;
+	uid_t uid = 0;
+	gid_t gid = 0;
 	struct timespec ts[2];
 	if (owner_of(u, &uid, &gid, err) < 0)
 		return -1;

@@ -106,7 +106,7 @@ static int lend(void *arg, const char *path, struct err **err)
 							     err_sys(err, "open its target '%s'", path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, ERR_UNSUPPORTED, "its target '%s' in a layer below is not a regular file", path);
-	const char *base;
+	const char *base = NULL;
 	_cleanup_close_ int at = lend_folders(l, path, &base, err);
 	if (at < 0)
 		return -1;
@@ -450,9 +450,9 @@ static int pack(struct cache *c, const struct layer *l, enum zip_kind kind, stru
 int cache_layer_pack(struct cache *c, const struct layer *l, const char *form, struct digest *ret_blob, uint64_t *ret_size,
 		     struct str *ret_media_type, struct err **err)
 {
-	enum zip_kind kind, got;
-	struct digest blob;
-	uint64_t size;
+	enum zip_kind kind = ZIP_NONE, got = ZIP_NONE;
+	struct digest blob = { 0 };
+	uint64_t size = 0;
 	if (parse_form(form, &kind, err) < 0 || pack(c, l, kind, &blob, &size, &got, err) < 0)
 		return err_wrap(err, "pack layer %lld", (long long)l->id);
 	*ret_blob = blob;
