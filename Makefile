@@ -120,7 +120,8 @@ $(B)/parser/grammar/src/%.o: parser/grammar/src/%.c $(B)/flags
 	$(call say,CC,$<)$(CC) $(filter-out $(WARN),$(ALL_CFLAGS)) -w -Iparser/grammar/src -c $< -o $@
 
 EXTRA_parser = $(patsubst %.c,$(B)/%.o,$(wildcard parser/grammar/src/*.c))
-EXTRA_runtime = $(if $(wildcard runtime/embed.S),$(B)/runtime/embed.o)
+# The helper as bytes, and what both sides are built from.
+EXTRA_runtime = $(B)/runtime/embed.o $(B)/runtime/helper/proto.o $(B)/runtime/helper/inroot.o
 define archive
 $(call lib,$(1)): $(call obj,$(1)) $(EXTRA_$(1))
 	@mkdir -p $$(@D)
