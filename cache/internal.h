@@ -40,7 +40,8 @@ enum db_which { DB_INDEX, DB_GUESS };        /* index.db (truth), cache.db (gues
 enum { DB_COUNT = 2 };
 enum db_sync { DB_NORMAL, DB_FULL };         /* FULL: the commit is on disk when it returns (images, names, blobs) */
 
-enum { LEASE_TEXT = 17, BOOT_TEXT = 37, UUID_BYTES = 16 };
+enum { LEASE_TEXT = 17, BOOT_TEXT = 37, UUID_BYTES = 16, BLOB_PATH_TEXT = 96 };
+#define USED_STEP_NS (INT64_C(6) * 3600 * 1000000000)   /* `used` columns are written when they are older than this */
 
 struct store {
 	char *root, *run;
@@ -60,7 +61,8 @@ struct store {
 	char lease[LEASE_TEXT];           /* "" until there is one; set before lease_fd, read with `state` or after have_lease */
 	int lease_fd;
 	atomic_bool have_lease;
-	struct map pinned;                /* layer numbers (8 bytes) that this process has pinned or made */
+	struct map held;                  /* layer numbers (8 bytes) and blobs (32) that this process has pinned or made */
+	struct map seen;                  /* layer numbers with diff ID (40 bytes) that were found ready */
 	struct cache *spare;              /* the connection that cache_store_open() made; the first cache_open() takes it */
 
 	atomic_uint_fast64_t counter;
@@ -81,6 +83,7 @@ struct stmt {
 
 struct db_file {
 	sqlite3 *h;
+	ino_t ino;                        /* of the file that was opened */
 	bool full;                        /* synchronous = FULL now */
 	struct stmt **stmts;              /* open hash table by address of the text */
 	size_t n, cap;
@@ -139,23 +142,55 @@ void db_write_endp(struct write *w);
 /* The number of the row that the last INSERT made. */
 int64_t db_last_id(struct cache *c, enum db_which which);
 
+/* A connection without files; cache_close() frees it. */
+struct cache *db_new(struct store *s) __attribute__((returns_nonnull));
+/* Opens index.db: checks its version and reads the store's uuid, or, where `create`, makes it with that uuid. ERR_NOT_FOUND when it
+ * is missing or has no tables; ERR_UNSUPPORTED for a newer schema. */
+NODISCARD int db_open_index(struct cache *c, bool create, struct err **err);
+/* A file's user_version. */
+NODISCARD int db_version(struct cache *c, enum db_which which, int64_t *ret, struct err **err);
+/* Copies what is in the log into the database, as far as nobody is in the way. */
+NODISCARD int db_checkpoint(struct cache *c, enum db_which which, struct err **err);
+/* cache.db turned out damaged: from now on it is not used, and the next command makes a new one. */
+void db_guess_broken(struct cache *c);
+
+/* flock(2), tried again until it is to be had, for 10 s or until the store is canceled. */
+NODISCARD int store_flock(struct store *s, int fd, int op, struct err **err);
+/* Kills, removes and forgets what dead processes left: their leases, work and pins, dead layers, layers that a crash of the machine
+ * may have damaged. Called at opening, with the connection that the store keeps. */
+NODISCARD int store_sweep(struct store *s, struct cache *c, struct err **err);
+/* Removes pins, work and folders of a lease, but not its file. */
+NODISCARD int store_forget_lease(struct store *s, struct cache *c, const char *lease, struct err **err);
+/* Removes what is in trash/, unless another process is at it. */
+void store_clear_trash(struct store *s);
+/* Names in a folder below the root (or a descriptor) but "." and ".." (malloc'ed, NULL-terminated); NULL where it is not there. */
+char **store_list(struct store *s, const char *path);
+char **store_list_at(int dirfd, const char *path);
+void store_list_freep(char ***names);
+
 /* Says something that the user should know (a dropped row, guesses given up) by the store's `warn`, else by the log. */
 void store_warn(struct store *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Notes that files were written which only a later syncfs makes durable. */
 void store_dirty(struct store *s);
-/* Notes that this process holds the layer (made or pinned it): record and image look-ups need not pin it again. */
+/* Notes that this process holds a layer (its number: made or pinned by it) or a blob (its digest): it need not be pinned again. */
 void store_note_pinned(struct store *s, int64_t layer);
+void store_note_held(struct store *s, struct str key);
+bool store_is_held(struct store *s, struct str key);
 /* The name of a file system that a store cannot be on (shared by several machines), or NULL. */
 const char *store_refused_fs(long f_type);
 
 /* Writes the sum of a layer's row anew: the last statement of each write that changed the row. */
 NODISCARD int db_layer_sum(struct cache *c, int64_t id, struct err **err);
 
-/*
- * Pins layers (ready, diff ID as the chain says) for the lease in one transaction; without a lease only looks. *ret_live: all are
- * there. Otherwise nothing is pinned.
- */
-NODISCARD int cache_chain_pin(struct cache *c, const struct chain *chain, bool *ret_live, struct err **err);
+/* Where a blob lies, below the root. */
+void blob_path(const struct digest *d, char path[BLOB_PATH_TEXT]);
+/* Writes a small blob's bytes, synced, into tmp/<lease>/ingest; within a write, blob_publish() makes it the blob. */
+NODISCARD int blob_stage(struct cache *c, struct str data, char path[BLOB_PATH_TEXT], struct err **err);
+/* Within a FULL write: renames a complete, synced file to its blob's place, syncs the folder, writes row and pin. */
+NODISCARD int blob_publish(struct cache *c, const char *tmp, const struct digest *d, uint64_t size, struct err **err);
+
+/* Whether a layer is ready and has this diff ID, by its row. A row with a wrong sum is taken out of use and said. */
+NODISCARD int layer_is_live(struct cache *c, const struct layer *l, bool *ret, struct err **err);
 
 /*
  * Checks a layer's folder against its manifest (names, kinds, attributes; file data where `data`). What differs goes to `say`

@@ -34,6 +34,10 @@ struct record {
 /* The record of a key, its layers pinned for this lease where it is live. false in *ret_found for none. */
 NODISCARD int cache_record_get(struct cache *c, struct arena *a, const struct digest *key, bool *ret_found, struct record *ret,
 			       struct err **err);
+/* Pins a chain's layers for the lease, in one transaction, after a look whether they are all ready; without a lease only looks. Not
+ * live in *ret_live: something is gone, the step has to run. Before a chain is used that was found before there was a lease. */
+NODISCARD int cache_chain_pin(struct cache *c, const struct chain *chain, bool *ret_live, struct err **err);
+
 /* The newest live record with result id r (substitution). */
 NODISCARD int cache_record_by_result(struct cache *c, struct arena *a, const struct digest *r, bool *ret_found, struct record *ret,
 				     struct err **err);
