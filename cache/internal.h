@@ -31,6 +31,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cache/layer.h"
+#include "cache/record.h"
 #include "cache/store.h"
 
 struct cache;
