@@ -12,8 +12,8 @@
 #include "base/io.h"
 #include "cache/name.h"
 #include "cache/store.h"
-#include "parser/parse.h"
 #include "registry/pull.h"
+#include "solver/check.h"
 #include "solver/core/key.h"
 #include "solver/export.h"
 #include "solver/internal.h"
@@ -134,7 +134,12 @@ static int make_plan(struct build *b, struct err **err)
 {
 	struct df_file *file;
 	struct plan_bases *bases;
-	if (df_parse(b->arena, b->o->dockerfile, &file, NULL, err) < 0 || plan_bases(b->arena, file, &b->o->plan, &bases, err) < 0)
+	struct df_lint *lint = arena_new_of(b->arena, struct df_lint);
+	struct plan_options *o = arena_new_of(b->arena, struct plan_options);
+	lint->a = b->arena;
+	*o = b->o->plan;
+	o->lint = lint;
+	if (solver_parse(b->arena, b->o->dockerfile, o, lint, &file, err) < 0 || plan_bases(b->arena, file, o, &bases, err) < 0)
 		return -1;
 	size_t done = 0;
 	for (bool more = true; more;) {

@@ -1,6 +1,30 @@
 #include "solver/check.h"
 
+#include <openssl/evp.h>
+
+#include "parser/diag.h"
+#include "parser/parse.h"
 #include "solver/config.h"
+
+int solver_parse(struct arena *a, struct str text, const struct plan_options *o, struct df_lint *lint, struct df_file **ret,
+		 struct err **err)
+{
+	struct df_file *file, *directives = NULL;
+	struct err *bad = NULL;
+	struct str options = { 0 };
+	for (size_t i = 0; i < o->n_build_args; i++)
+		if (str_eq_c(o->build_args[i].name, "BUILDKIT_DOCKERFILE_CHECK"))
+			options = o->build_args[i].value;
+	int r = df_parse(a, text, &file, &directives, &bad);
+	if (text.n && df_lint_configure(lint, r < 0 ? directives : file, options, err) < 0) {
+		err_drop(&bad);
+		return -1;
+	}
+	if (r < 0)
+		return err_move(err, bad);
+	*ret = file;
+	return 0;
+}
 
 static const struct oci_image *assumed_image(struct arena *a, const struct oci_platform *p)
 {
@@ -46,30 +70,123 @@ static json_t *lines(struct span at)
 	return j;
 }
 
-static json_t *warnings(struct arena *a, const struct df_lint *l)
+struct placed {
+	const struct df_lint_warning *w;
+	size_t number;
+};
+
+static int compare(const void *x, const void *y)
 {
-	const struct df_lint_warning **v = arena_array_of(a, const struct df_lint_warning *, l->n);
+	const struct placed *a = x, *b = y;
+	if (a->w->at.line != b->w->at.line)
+		return a->w->at.line < b->w->at.line ? -1 : 1;
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+/* By first line, in the order of finding within one: l->n of them, malloc. */
+static struct placed *by_line(const struct df_lint *l)
+{
+	struct placed *v = xcalloc(l->n + 1, sizeof(*v));
 	size_t n = 0;
-	for (const struct df_lint_warning *w = l->first; w; w = w->next)
-		v[n++] = w;
-	/* By first line, and in the order of finding within one. */
-	for (size_t i = 1; i < n; i++) {
-		const struct df_lint_warning *w = v[i];
-		size_t k = i;
-		for (; k > 0 && v[k - 1]->at.line > w->at.line; k--)
-			v[k] = v[k - 1];
-		v[k] = w;
-	}
+	for (const struct df_lint_warning *w = l->first; w; w = w->next, n++)
+		v[n] = (struct placed){ w, n };
+	qsort(v, n, sizeof(*v), compare);
+	return v;
+}
+
+static json_t *warnings(const struct df_lint *l)
+{
+	_cleanup_free_ struct placed *v = by_line(l);
 	json_t *list = json_array();
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < l->n; i++) {
 		json_t *j = json_object();
-		json_put_str(j, "rule", df_lint_info(v[i]->rule)->name);
-		json_put(j, "lines", lines(v[i]->at));
-		json_put_str(j, "message", v[i]->message);
+		json_put_str(j, "rule", df_lint_info(v[i].w->rule)->name);
+		json_put(j, "lines", lines(v[i].w->at));
+		json_put_str(j, "message", v[i].w->message);
 		json_push(list, j);
 	}
 	return list;
 }
+
+void solver_check_text(const struct df_lint *lint, struct str name, struct str text, struct sb *out)
+{
+	_cleanup_free_ struct placed *v = by_line(lint);
+	if (!lint->n)
+		sb_add_c(out, "Check complete, no warnings found.\n");
+	else if (lint->n == 1)
+		sb_add_c(out, "Check complete, 1 warning has been found!\n");
+	else
+		sb_printf(out, "Check complete, %zu warnings have been found!\n", lint->n);
+	for (size_t i = 0; i < lint->n; i++) {
+		const struct df_lint_info *info = df_lint_info(v[i].w->rule);
+		sb_printf(out, "\nWARNING: %.*s", STR_ARG(info->name));
+		if (info->url.n)
+			sb_printf(out, " - %.*s", STR_ARG(info->url));
+		sb_printf(out, "\n%.*s\n", STR_ARG(v[i].w->message));
+		df_excerpt(out, name, text, v[i].w->at);
+	}
+}
+
+static json_t *point(unsigned line)
+{
+	json_t *j = json_object();
+	json_put_int(j, "line", line);
+	return j;
+}
+
+/* One range for each physical line. */
+static json_t *location(struct span at)
+{
+	json_t *j = json_object(), *ranges = json_array();
+	for (unsigned line = at.line; line && line <= at.last; line++) {
+		json_t *range = json_object();
+		json_put(range, "start", point(line));
+		json_put(range, "end", point(line));
+		json_push(ranges, range);
+	}
+	json_put(j, "ranges", ranges);
+	return j;
+}
+
+static json_t *sources(struct str name, struct str text)
+{
+	json_t *list = json_array(), *j = json_object();
+	size_t n = 4 * ((text.n + 2) / 3);
+	_cleanup_free_ unsigned char *data = xmalloc(n + 1);
+	EVP_EncodeBlock(data, (const unsigned char *)(text.n ? text.p : ""), (int)text.n);
+	json_put_str(j, "filename", name);
+	json_put_str(j, "language", STR("Dockerfile"));
+	json_put_str(j, "data", (struct str){ (const char *)data, n });
+	json_push(list, j);
+	return list;
+}
+
+json_t *solver_check_json(const struct df_lint *lint, const struct err *error, struct str name, struct str text)
+{
+	json_t *j = json_object(), *list = json_array();
+	for (const struct df_lint_warning *w = lint->first; w; w = w->next) {
+		const struct df_lint_info *info = df_lint_info(w->rule);
+		json_t *one = json_object();
+		json_put_str(one, "ruleName", info->name);
+		json_put_str(one, "description", info->description);
+		if (info->url.n)
+			json_put_str(one, "url", info->url);
+		json_put_str(one, "detail", w->message);
+		json_put(one, "location", location(w->at));
+		json_push(list, one);
+	}
+	json_put(j, "warnings", list);
+	json_put(j, "sources", sources(name, text));
+	if (error) {
+		json_t *e = json_object();
+		json_put_str(e, "message", str_c(error->msg));
+		json_put(e, "location", location(error->at));
+		json_put(j, "buildError", e);
+	}
+	return j;
+}
+
+/* ---- dumps */
 
 json_t *solver_check_dump(struct arena *a, const struct df_file *f)
 {
@@ -83,7 +200,7 @@ json_t *solver_check_dump(struct arena *a, const struct df_file *f)
 	if (r == 0)
 		r = solver_plan_assumed(a, f, &o, &plan, &e);
 	json_t *j = json_object();
-	json_put(j, "warnings", warnings(a, &lint));
+	json_put(j, "warnings", warnings(&lint));
 	if (r < 0) {
 		json_t *error = json_object();
 		json_put_str(error, "message", str_c(e->msg));
@@ -93,8 +210,6 @@ json_t *solver_check_dump(struct arena *a, const struct df_file *f)
 	}
 	return j;
 }
-
-/* ---- image */
 
 static void add_history(json_t *list, struct str created_by, bool empty)
 {

@@ -12,6 +12,18 @@
 #include "parser/lint.h"
 #include "solver/plan.h"
 
+/* Parses a Dockerfile and sets up its checks in lint, which is zeroed but for its arena. The first error of: an empty file, bad check
+ * options (of the directive, or the build arg BUILDKIT_DOCKERFILE_CHECK), the text. `text` must outlive the arena. */
+NODISCARD int solver_parse(struct arena *a, struct str text, const struct plan_options *o, struct df_lint *lint, struct df_file **ret,
+			   struct err **err);
+
+/* Appends what `--check` prints of the warnings: "Check complete, …", then each with its excerpt, by line. */
+void solver_check_text(const struct df_lint *lint, struct str name, struct str text, struct sb *out);
+/* The JSON of `--call=check,format=json`: warnings in the order of finding, sources, buildError (error may be NULL). The caller owns the
+ * reference. */
+json_t *solver_check_json(const struct df_lint *lint, const struct err *error, struct str name, struct str text)
+	__attribute__((returns_nonnull));
+
 /* Plans without looking any image up: each exists for the platform that is asked for, sets PATH alone and has one layer. `o` and what it
  * points to must outlive *ret. ERR_SYNTAX as plan_graph(). */
 NODISCARD int solver_plan_assumed(struct arena *a, const struct df_file *f, const struct plan_options *o, struct plan **ret,
