@@ -181,6 +181,7 @@ static int open_devices(struct runtime_cgroups *g, const hierarchies *all, const
 		if (all->v[i].unified || !has_word(all->v[i].options, "devices"))
 			continue;
 		g->devices_fd = store_folder(&all->v[i], store, err);
+		g->devices_path = xasprintf("%.*s/cbuild/%s", STR_ARG(all->v[i].mountpoint), store);
 		return g->devices_fd < 0 ? -1 : 0;
 	}
 	if (g->unified_fd < 0) {
@@ -221,6 +222,7 @@ void runtime_cgroups_release(struct runtime_cgroups *g)
 	mem_closep(&g->devices_fd);
 	mem_closep(&g->program_fd);
 	free(g->unified_path);
+	free(g->devices_path);
 	for (size_t i = 0; i < g->n_entries; i++) {
 		free(g->entries[i].name);
 		free(g->entries[i].link);

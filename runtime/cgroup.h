@@ -25,6 +25,7 @@ struct runtime_cgroups {
 	int unified_fd;         /* folder cbuild/<store> of the unified hierarchy; -1: none can be used */
 	char *unified_path;
 	int devices_fd;         /* folder cbuild/<store> of the devices hierarchy of version 1; -1: none */
+	char *devices_path;
 	int program_fd;         /* device rules of version 2; -1: version 1 does it */
 	bool only2;             /* no version 1 on this host */
 	bool memory_events;     /* groups have the memory controller */

@@ -21,6 +21,7 @@
 #include "runtime/helper/proto.h"
 #include "runtime/helper/sys.h"
 #include "runtime/probe.h"
+#include "runtime/record.h"
 #include "runtime/seccomp.h"
 
 #ifndef MFD_EXEC
@@ -35,7 +36,7 @@ struct spawner {
 	int socket;
 	pid_t pid;
 	int steps_fd;                 /* the folder of records */
-	char *lease;
+	char *group, *record;         /* run.<lease>: its devices cgroup; <lease>.spawner */
 	uint32_t cap_last;
 	struct runtime_cgroups cgroups;
 };
@@ -125,6 +126,7 @@ static int open_steps(int run_fd, struct err **err)
 	return fd < 0 ? err_sys(err, "open the folder 'steps'") : fd;
 }
 
+/* Its record first, so that nobody can come upon a helper that no record names. */
 static int start(struct spawner *s, const struct spawner_options *o, struct err **err)
 {
 	s->steps_fd = open_steps(o->run_fd, err);
@@ -132,11 +134,11 @@ static int start(struct spawner *s, const struct spawner_options *o, struct err 
 		return -1;
 	if (runtime_cgroups_open(o->store, &s->cgroups, err) < 0)
 		return -1;
-	_cleanup_free_ char *name = xasprintf("run.%s", o->lease);
-	_cleanup_close_ int devices = -1;
-	if (runtime_cgroups_make_devices(&s->cgroups, name, false, &devices, err) < 0)
+	_cleanup_free_ char *path = s->cgroups.devices_fd < 0 ? NULL : xasprintf("%s/%s", s->cgroups.devices_path, s->group);
+	_cleanup_close_ int record = runtime_record_make(s->steps_fd, s->record, NULL, path, err), devices = -1;
+	if (record < 0 || runtime_cgroups_make_devices(&s->cgroups, s->group, false, &devices, err) < 0)
 		return -1;
-	if (start_helper(s, err) < 0)
+	if (start_helper(s, err) < 0 || runtime_record_add(record, s->pid, err) < 0)
 		return -1;
 	return send_hello(s, devices, err);
 }
@@ -144,7 +146,9 @@ static int start(struct spawner *s, const struct spawner_options *o, struct err 
 struct spawner *runtime_spawner_start(const struct spawner_options *o, struct err **err)
 {
 	struct spawner *s = xcalloc(1, sizeof(*s));
-	*s = (struct spawner){ .socket = -1, .steps_fd = -1, .lease = xstrdup(o->lease), .cap_last = runtime_cap_last() };
+	*s = (struct spawner){ .socket = -1, .steps_fd = -1, .cap_last = runtime_cap_last() };
+	s->group = xasprintf("run.%s", o->lease);
+	s->record = xasprintf("%s.spawner", o->lease);
 	s->cgroups.unified_fd = s->cgroups.devices_fd = s->cgroups.program_fd = -1;
 	if (start(s, o, err) < 0) {
 		runtime_spawner_stop(s);
@@ -164,12 +168,14 @@ void runtime_spawner_stop(struct spawner *s)
 		if (proc_wait(s->pid, &status, &e) < 0)
 			err_drop(&e);
 	}
-	_cleanup_free_ char *name = xasprintf("run.%s", s->lease);
 	if (s->cgroups.devices_fd >= 0)
-		unlinkat(s->cgroups.devices_fd, name, AT_REMOVEDIR);
+		unlinkat(s->cgroups.devices_fd, s->group, AT_REMOVEDIR);
+	if (s->steps_fd >= 0)
+		unlinkat(s->steps_fd, s->record, 0);
 	runtime_cgroups_release(&s->cgroups);
 	mem_closep(&s->steps_fd);
-	free(s->lease);
+	free(s->group);
+	free(s->record);
 	free(s);
 }
 
@@ -279,21 +285,6 @@ static void add_process(struct request *q, const struct runtime_spec *spec)
 		   (spec->init ? PROTO_INIT : 0);
 }
 
-/* The record names the cgroup and this boot before the process exists; the helper adds pid and start time. */
-static int make_record(const struct spawner *s, const struct runtime_spec *spec, struct err **err)
-{
-	_cleanup_(sb_releasep) struct sb boot = { .max = 64 }, text = { 0 };
-	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &boot, err) < 0)
-		return -1;
-	struct str id = str_trim(sb_str(&boot), "\n");
-	bool grouped = spec->cgroup && s->cgroups.unified_path;
-	sb_printf(&text, "%.*s %s%s%s\n", STR_ARG(id), grouped ? s->cgroups.unified_path : "-", grouped ? "/" : "", grouped ? spec->cgroup : "");
-	_cleanup_close_ int fd = openat(s->steps_fd, spec->record, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND, 0600);
-	if (fd < 0 || io_write_full(fd, text.p, text.n) < 0)
-		return err_sys(err, "write record 'steps/%s'", spec->record);
-	return STEAL_FD(fd);
-}
-
 static int add_groups(const struct spawner *s, struct request *q, const struct runtime_spec *spec, struct process *p, struct err **err)
 {
 	q->run.cgroup_fd = q->run.join_fd = PROTO_NO_FD;
@@ -350,7 +341,9 @@ static int fill(struct spawner *s, struct request *q, const struct runtime_spec 
 	q->run.record_fd = PROTO_NO_FD;
 	if (!spec->record)
 		return 0;
-	int record = make_record(s, spec, err);
+	_cleanup_free_ char *group = p->cgroup_fd >= 0 ? xasprintf("%s/%s", s->cgroups.unified_path, spec->cgroup) : NULL;
+	_cleanup_free_ char *devices = p->devices_group ? xasprintf("%s/%s", s->cgroups.devices_path, spec->cgroup) : NULL;
+	int record = runtime_record_make(s->steps_fd, spec->record, group, devices, err);
 	if (record < 0)
 		return -1;
 	p->record = xstrdup(spec->record);
