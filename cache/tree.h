@@ -12,6 +12,7 @@
 #include "base/glob.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cache/manifest.h"
 
 struct cache;
 struct err;
@@ -54,6 +55,20 @@ NODISCARD int cache_tree_matches(struct tree *t, struct cache *c, const struct s
 
 /* Forgets what was scanned below a path, so that the next look sees the disk again (a file changed while the build ran). */
 void cache_tree_forget(struct tree *t, struct str path);
+
+/* One file of a match, as it lands. */
+struct tree_item {
+	struct entry e;                /* path: below the match's folder, "" for that itself; a file: its name. group: likewise */
+	struct str source;             /* where it is, below the root; no symlink is left in it */
+};
+
+/* Everything of a match in the order of paths, as C covers it; excludes applied. The array is the caller's (free), its texts live as
+ * long as the tree. Digests are those that C was computed from; has_data is false where nothing asked for it yet. */
+NODISCARD int cache_tree_items(struct tree *t, struct cache *c, const struct selection *s, const struct match *m, struct tree_item **ret,
+			       size_t *ret_n, struct err **err);
+
+/* Leaves a folder out wherever it is met (an output's destination within the context); before the first look. */
+void cache_tree_leave_out(struct tree *t, int fd);
 
 /* The digest of a regular file's data that C was computed from; false when it was not looked at. */
 bool cache_tree_data(struct tree *t, struct str path, struct digest *ret);
