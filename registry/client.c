@@ -215,6 +215,8 @@ static int after_answer(struct registry *r, struct http *http, const struct call
 	if (complains_of_plain(c, answer) && host_other_scheme(c->host, HTTP_FAIL_GARBLED))
 		return 1;
 	host_answered(c->host);
+	if (!c->host->ns)
+		a->retry.tries = 0;   /* it is there: the usual patience */
 	show_warnings(r, c, answer);
 	int again = auth_answer(r->auth, http, try, answer, err);
 	if (again)
