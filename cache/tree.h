@@ -63,7 +63,8 @@ struct tree_item {
 };
 
 /* Everything of a match in the order of paths, as C covers it; excludes applied. The array is the caller's (free), its texts live as
- * long as the tree. Digests are those that C was computed from; has_data is false where nothing asked for it yet. */
+ * long as the tree. Digests are those that C was computed from. Files in layers (not a context's) may have has_data false, since nothing
+ * had to be hashed to copy them; then their xattrs are not filled either. */
 NODISCARD int cache_tree_items(struct tree *t, struct cache *c, const struct selection *s, const struct match *m, struct tree_item **ret,
 			       size_t *ret_n, struct err **err);
 
