@@ -20,6 +20,7 @@
 #include "runtime/launch.h"
 #include "runtime/record.h"
 #include "runtime/request.h"
+#include "runtime/stubs.h"
 
 enum { BURY_MS = 10 * 1000 };
 
@@ -38,6 +39,7 @@ struct process {
 	bool killed, ended;
 	int steps_fd, devices_fd;     /* where the record, and a devices group of its own, are removed from */
 	char *record, *devices_group;
+	struct runtime_stubs *stubs;
 	struct err *failed;           /* told by the child before it ended */
 };
 
@@ -130,6 +132,28 @@ static int add_groups(const struct spawner *s, struct runtime_request *q, const 
 	return 0;
 }
 
+static int make_stubs(struct process *p, const struct runtime_spec *spec, struct err **err)
+{
+	struct runtime_stub *v = xcalloc(spec->n_mounts, sizeof(*v));
+	int r = 0;
+	for (size_t i = 0; i < spec->n_mounts && !r; i++) {
+		const struct runtime_mount *m = &spec->mounts[i];
+		struct stat st = { .st_mode = S_IFDIR };
+		if (m->kind != RUNTIME_MOUNT_TMPFS && fstat(m->fd, &st) < 0)
+			r = err_sys(err, "look at what is mounted on '%s'", m->target);
+		mode_t usual = S_ISDIR(st.st_mode) ? 0755 : 0644;
+		/* The mode of a tmpfs is its root's, not its target's. */
+		mode_t mode = m->kind == RUNTIME_MOUNT_TMPFS || !m->mode ? usual : m->mode;
+		v[i] = (struct runtime_stub){ m->target, S_ISDIR(st.st_mode), mode };
+	}
+	if (!r) {
+		p->stubs = runtime_stubs_make(spec->root_fd, v, spec->n_mounts, err);
+		r = p->stubs ? 0 : -1;
+	}
+	free(v);
+	return r;
+}
+
 static int fill(struct spawner *s, struct runtime_request *q, const struct runtime_spec *spec, struct process *p, struct err **err)
 {
 	int pair[2];
@@ -137,6 +161,8 @@ static int fill(struct spawner *s, struct runtime_request *q, const struct runti
 		return err_sys(err, "make a socket for answers");
 	p->answer_fd = pair[0];
 	runtime_request_fd(q, runtime_request_own(q, pair[1]));
+	if (spec->remove_stubs && make_stubs(p, spec, err) < 0)
+		return -1;
 	if (runtime_request_fill(q, spec, err) < 0 || add_groups(s, q, spec, p, err) < 0)
 		return -1;
 	if (!spec->record)
@@ -159,6 +185,7 @@ static void finish(struct process *p)
 	pthread_mutex_unlock(&p->lock);
 	if (p->record)
 		unlinkat(p->steps_fd, p->record, 0);
+	runtime_stubs_remove(STEAL(p->stubs));
 	if (p->devices_group)
 		unlinkat(p->devices_fd, p->devices_group, AT_REMOVEDIR);
 }
@@ -287,6 +314,7 @@ void runtime_process_free(struct process *p)
 	mem_closep(&p->cgroup_fd);
 	mem_closep(&p->steps_fd);
 	mem_closep(&p->devices_fd);
+	runtime_stubs_remove(p->stubs);
 	free(p->record);
 	free(p->devices_group);
 	err_drop(&p->failed);

@@ -26,7 +26,7 @@ struct runtime_mount {
 	const char *target;          /* absolute, in the root */
 	bool readonly, noexec, nosuid, nodev, recursive;
 	int64_t size_bytes;          /* tmpfs; 0: no bound */
-	mode_t mode;                 /* tmpfs; and of a target that has to be made */
+	mode_t mode;                 /* of a tmpfs (0: 1777), or of another target that has to be made (0: 0755, files 0644) */
 	int lock_fd;                 /* held by the spawner until the step's last process is reaped; -1: none */
 };
 
@@ -58,6 +58,7 @@ struct runtime_spec {
 	const char *hostname;
 	const struct runtime_mount *mounts;       /* sorted by the caller: by depth of the target */
 	size_t n_mounts;
+	bool remove_stubs;           /* RUN: mount targets that had to be made are removed at the end, see runtime/stubs.h */
 	const struct runtime_rlimit *rlimits;
 	size_t n_rlimits;
 	int64_t shm_size_bytes;      /* 0: 64 MiB */

@@ -154,11 +154,12 @@ static int place(int from, const char *from_path, int root, const char *target, 
 
 static int place_tmpfs(int root, const struct proto_mount *t, struct err **err)
 {
-	char options[64];
+	char size[40] = "", mode[16] = "", options[64];
 	if (t->size_bytes)
-		snprintf(options, sizeof(options), "mode=%o,size=%" PRIu64, t->mode & 07777, t->size_bytes);
-	else
-		snprintf(options, sizeof(options), "mode=%o", t->mode & 07777);
+		snprintf(size, sizeof(size), "size=%" PRIu64, t->size_bytes);
+	if (t->mode)
+		snprintf(mode, sizeof(mode), "mode=%o", t->mode & 07777);
+	snprintf(options, sizeof(options), "%s%s%s", size, *size && *mode ? "," : "", mode);
 	if (mount("tmpfs", "/c", "tmpfs", t->attr & (PLAIN | MS_RDONLY), options) < 0)
 		return err_sys(err, "make a tmpfs for '%s'", t->target);
 	return place(AT_FDCWD, "/c", root, t->target, 0755, true, err);
@@ -176,7 +177,8 @@ static int place_extra(int root, const struct proto_run *r, const struct proto_m
 		struct stat st;
 		if (fstat(m->fds[t->fd], &st) < 0)
 			return err_sys(err, "look at what is mounted on '%s'", t->target);
-		if (place(m->fds[t->fd], "", root, t->target, t->mode, S_ISDIR(st.st_mode), err) < 0)
+		bool folder = S_ISDIR(st.st_mode);
+		if (place(m->fds[t->fd], "", root, t->target, t->mode ? t->mode : folder ? 0755 : 0644, folder, err) < 0)
 			return -1;
 	}
 	return 0;

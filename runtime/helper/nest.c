@@ -111,6 +111,9 @@ static int leave_host(struct err **err)
 		return err_sys(err, "pivot_root into the helper's own root");
 	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(err, "detach the host's file systems");
+	/* Binds of /null and /empty inherit this: nobody changes mode or times of what masks. */
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0)
+		return err_sys(err, "make the helper's own root read-only");
 	return 0;
 }
 
@@ -148,8 +151,5 @@ int nest_enter(struct proto_message *m, const struct proto_hello *h, struct nest
 		return -1;
 	if (h->n_cgroups && place_cgroups(m, h, err) < 0)
 		return -1;
-	/* Binds of /null and /empty inherit this: nobody changes mode or times of what masks. */
-	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0)
-		return err_sys(err, "make the helper's own root read-only");
 	return 0;
 }

@@ -14,6 +14,25 @@
 
 enum { NOT_FOUND = 127, DENIED = 126, REFUSED = 255 };
 
+/* As Docker's messages have it, where the C library begins with a capital. */
+static const char *reason(int sys)
+{
+	switch (sys) {
+	case ENOENT:
+		return "no such file or directory";
+	case ENOTDIR:
+		return "not a directory";
+	case ENOEXEC:
+		return "exec format error";
+	case EACCES:
+		return "permission denied";
+	case E2BIG:
+		return "argument list too long";
+	default:
+		return strerror(sys);
+	}
+}
+
 /* 0, or an errno as Go's LookPath has them: a folder is EISDIR, no x bit or a noexec mount EACCES. */
 static int executable(const char *path)
 {
@@ -34,9 +53,7 @@ static char *find_by_path(const char *name, struct err **err)
 		err_set(err, ERR_DENIED, "exec: \"%s\": %s", name, r == EISDIR ? "is a directory: permission denied" : "permission denied");
 		err_status(err, DENIED);
 	} else {
-		errno = r;
-		err_sys(err, "exec: \"%s\"", name);
-		(*err)->code = ERR_NOT_FOUND;
+		err_set(err, ERR_NOT_FOUND, "exec: \"%s\": %s", name, reason(r));
 		err_status(err, NOT_FOUND);
 	}
 	return NULL;
@@ -70,7 +87,7 @@ int program_refused(const char *name, int sys, struct err **err)
 {
 	bool denied = sys == EACCES || sys == EPERM;
 	err_set(err, denied ? ERR_DENIED : sys == E2BIG ? ERR_LIMIT : ERR_INVALID, "exec %s: %s", name,
-		sys == ENOEXEC ? "exec format error" : sys == ENOENT ? "no such file or directory" : strerror(sys));
+		reason(sys));
 	(*err)->sys = sys;
 	return err_status(err, denied ? DENIED : REFUSED);
 }

@@ -78,7 +78,7 @@ struct proto_mount {
 	uint32_t fd;                   /* a detached mount; PROTO_NO_FD: a new tmpfs */
 	uint32_t lock_fd;              /* held until the end of the process; PROTO_NO_FD: none */
 	uint32_t attr;                 /* MS_RDONLY, MS_NOEXEC, MS_NOSUID, MS_NODEV of a tmpfs */
-	uint32_t mode;                 /* of a tmpfs; of a folder or file that has to be made */
+	uint32_t mode;                 /* of a tmpfs; of a folder or file that has to be made; 0: the usual one */
 	uint64_t size_bytes;           /* of a tmpfs; 0: no bound */
 	const char *target;
 };
