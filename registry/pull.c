@@ -25,6 +25,7 @@ struct item {
 	struct digest diffid;
 	size_t same;              /* index of an earlier layer with this diffID; its own index: none */
 	enum state state;
+	bool bound;               /* unpacked over its parents: of use only above them */
 	struct layer layer;       /* DONE */
 	struct chain parents;     /* while it is unpacked over them */
 	int64_t shown_ns;
@@ -176,6 +177,7 @@ static void run_unpack(struct pool_job *base, void *context)
 		show(it, it->blob->size, EVENT_DONE);
 	pthread_mutex_lock(&p->r->lock);
 	it->layer = layer;
+	it->bound = !alone;
 	chain_release(&it->parents);
 	ended(it, state, e);
 	pthread_mutex_unlock(&p->r->lock);
@@ -201,6 +203,10 @@ static bool advance(struct pull *p)
 	bool open = false;
 	for (size_t i = 0; i < p->n && !p->err; i++) {
 		struct item *it = &p->items[i];
+		if (it->same != i && p->items[it->same].state == DONE && p->items[it->same].bound) {
+			it->same = i;
+			it->state = ABOVE;
+		}
 		if (it->same != i || it->state == DONE)
 			continue;
 		open = true;

@@ -20,15 +20,18 @@ static void split(struct str scope, struct str *resource, struct str *actions)
 	*actions = colon == SIZE_MAX ? STR("") : str_sub(scope, colon + 1, scope.n);
 }
 
+/* Empty ones, as in "pull,,push", say nothing. */
 static bool next_action(struct str *list, struct str *ret)
 {
-	if (!list->n)
-		return false;
-	if (!str_cut(*list, ',', ret, list)) {
-		*ret = *list;
-		*list = STR("");
+	while (list->n) {
+		if (!str_cut(*list, ',', ret, list)) {
+			*ret = *list;
+			*list = STR("");
+		}
+		if (ret->n)
+			return true;
 	}
-	return true;
+	return false;
 }
 
 static bool has_action(struct str actions, struct str one)

@@ -121,6 +121,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except (ConnectionError, ValueError, OSError):
             self.close_connection = True
 
+    def handle_expect_100(self):
+        # "early" rules answer before the body is asked for.
+        line = self.command + " " + self.path
+        return any(r.get("early") and r["re"].search(line) for r in rules) or super().handle_expect_100()
+
     # ---- answering
 
     def body(self):
