@@ -63,6 +63,10 @@ NODISCARD int cache_tag_put(struct cache *c, struct str ref, struct str platform
 /* Where a blob came from or was pushed to (table `source`), for mounts. */
 NODISCARD int cache_source_put(struct cache *c, const struct digest *d, struct str host, struct str repo, struct err **err);
 
+/* Another repository of the host that has a blob, the latest noted, appended to *ret; nothing where none is known. */
+NODISCARD int cache_source_get(struct cache *c, const struct digest *d, struct str host, struct str not_repo, struct sb *ret,
+			       struct err **err);
+
 /* The holder of a running step, for messages (table `running`). */
 NODISCARD int cache_running_set(struct cache *c, const struct digest *key, bool running, struct err **err);
 
