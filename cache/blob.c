@@ -170,12 +170,30 @@ int blob_publish(struct cache *c, const char *tmp, const struct digest *d, uint6
 	return put_row(c, d, size, err) < 0 || pin(c, d, err) < 0 ? -1 : 0;
 }
 
-/* A complete, synced file becomes the blob, unless that is here already: then the file is removed. */
+void blob_retract(struct cache *c, const struct digest *d)
+{
+	_cleanup_(err_dropp) struct err *e = NULL;
+	char path[BLOB_PATH_TEXT];
+	_cleanup_(db_donep) struct stmt *s = db_prepare(c, DB_INDEX, "SELECT 1 FROM blob WHERE digest = ?", &e);
+	if (!s)
+		return;
+	db_bind_digest(s, d);
+	blob_path(d, path);
+	if (db_step(s, &e) == 0)
+		unlinkat(c->store->root_fd, path, 0);
+}
+
+/* A complete, synced file becomes the blob. */
 static int publish(struct cache *c, const char *tmp, const struct digest *d, uint64_t size, struct err **err)
 {
 	_cleanup_(db_write_endp) struct write w = { 0 };
-	if (db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0 || blob_publish(c, tmp, d, size, err) < 0 || db_write_commit(&w, err) < 0)
+	if (db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0)
 		return -1;
+	if (blob_publish(c, tmp, d, size, err) < 0 || db_write_commit(&w, err) < 0) {
+		db_write_endp(&w);
+		blob_retract(c, d);
+		return -1;
+	}
 	store_note_held(c->store, (struct str){ (const char *)d->b, sizeof(d->b) });
 	return 0;
 }

@@ -16,7 +16,6 @@
 #include "cache/schema.h"
 
 enum {
-	PATIENCE_MS = 10 * 1000,
 	WAIT_FIRST_MS = 5,
 	WAIT_LAST_MS = 100,
 	WAL_BACKSTOP_PAGES = 4096,   /* the tail checkpoints; this bounds the log where none runs */
@@ -95,7 +94,7 @@ static long writer_pid(struct cache *c, enum db_which which)
 /* Sleeps before the next attempt; false when patience is over. */
 static bool wait_turn(struct cache *c, int64_t since_ns, int *wait_ms)
 {
-	if (atomic_load(&c->store->canceled) || clock_mono_ns() - since_ns > PATIENCE_MS * INT64_C(1000000))
+	if (atomic_load(&c->store->canceled) || clock_mono_ns() - since_ns > c->store->patience_ms * INT64_C(1000000))
 		return false;
 	struct timespec t = { 0, *wait_ms * 1000000L };
 	nanosleep(&t, NULL);
@@ -543,7 +542,8 @@ static int busy_over(struct cache *c, enum db_which which, struct err **err)
 	char who[64] = "another process";
 	if (pid > 0)
 		snprintf(who, sizeof(who), "process %ld", pid);
-	err_set(err, ERR_TIMEOUT, "write '%s/%s': %s has been writing for %d s", c->store->root, file_names[which], who, PATIENCE_MS / 1000);
+	err_set(err, ERR_TIMEOUT, "write '%s/%s': %s has been writing for %d s", c->store->root, file_names[which], who,
+		c->store->patience_ms / 1000);
 	if (pid > 0)
 		err_hint(err, "if it is stopped, let it go on (kill -CONT %ld) or end it", pid);
 	if (which == DB_GUESS && !atomic_exchange(&c->store->guess_off, true))

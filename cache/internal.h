@@ -48,6 +48,7 @@ struct store {
 	char *root, *run;
 	int root_fd, run_fd, lock_fd;
 	bool durable, read_only;
+	int patience_ms;                  /* with other processes' locks: 10 s but in tests */
 	int (*strays)(void *arg, int run_fd, const char *lease, struct err **err);
 	void *strays_arg;
 	void (*warn)(void *arg, const char *text);
@@ -189,6 +190,9 @@ void blob_path(const struct digest *d, char path[BLOB_PATH_TEXT]);
 NODISCARD int blob_stage(struct cache *c, struct str data, char path[BLOB_PATH_TEXT], struct err **err);
 /* Within a FULL write: renames a complete, synced file to its blob's place, syncs the folder, writes row and pin. */
 NODISCARD int blob_publish(struct cache *c, const char *tmp, const struct digest *d, uint64_t size, struct err **err);
+
+/* After a write with blob_publish() failed: removes the file again if it has no row. */
+void blob_retract(struct cache *c, const struct digest *d);
 
 /* Whether a layer is ready and has this diff ID, by its row. A row with a wrong sum is taken out of use and said. */
 NODISCARD int layer_is_live(struct cache *c, const struct layer *l, bool *ret, struct err **err);

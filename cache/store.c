@@ -21,7 +21,7 @@
 #include "cache/internal.h"
 #include "cache/schema.h"
 
-enum { LOCK_PATIENCE_MS = 10 * 1000, WAL_WORTH_BYTES = 1024 * 1024 };
+enum { PATIENCE_MS = 10 * 1000, WAL_WORTH_BYTES = 1024 * 1024 };
 
 static const char *const folders[] = { "blobs/sha256", "layers", "tmp/partial", "trash", "containers", "locks", "leases", "logs" };
 
@@ -104,7 +104,7 @@ void store_list_freep(char ***names)
 
 int store_flock(struct store *s, int fd, int op, struct err **err)
 {
-	int64_t end = clock_mono_ns() + LOCK_PATIENCE_MS * INT64_C(1000000);
+	int64_t end = clock_mono_ns() + s->patience_ms * INT64_C(1000000);
 	while (flock(fd, op | LOCK_NB) < 0) {
 		if (errno == EINTR)
 			continue;
@@ -262,6 +262,7 @@ struct store *cache_store_open(const struct store_options *o, struct err **err)
 	s->root = xstrdup(o->root);
 	s->run = xstrdup(o->run);
 	s->root_fd = s->run_fd = s->lock_fd = s->lease_fd = -1;
+	s->patience_ms = PATIENCE_MS;
 	s->durable = o->durable;
 	s->read_only = o->read_only;
 	s->strays = o->strays;

@@ -312,6 +312,53 @@ static int sweep_tmp(struct store *s, struct err **err)
 	return 0;
 }
 
+/* ---- after a crash of the machine */
+
+struct unsynced {
+	int64_t id;
+	bool pulled;
+};
+
+/* A layer that a syncfs had not covered when the machine went down: right as far as its manifest says so. Pulled ones have no data
+ * digests until something asks for them; they are unpacked again. */
+static int check_unsynced(struct store *s, struct cache *c, const struct unsynced *u, struct err **err)
+{
+	_cleanup_(db_write_endp) struct write w = { 0 };
+	size_t bad = 1;
+	if (!u->pulled && cache_layer_check(c, u->id, true, NULL, NULL, &bad, err) < 0)
+		return -1;
+	if (bad)
+		store_warn(s, "layer %lld was not on disk when the machine stopped: it was dropped", (long long)u->id);
+	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0)
+		return -1;
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "UPDATE layer SET boot = NULL, state = ? WHERE id = ? AND state = 'ready'", err);
+	if (!q)
+		return -1;
+	db_bind_c(q, bad ? "dead" : "ready");
+	db_bind_int(q, u->id);
+	return db_exec(q, NULL, err) < 0 || db_layer_sum(c, u->id, err) < 0 ? -1 : db_write_commit(&w, err);
+}
+
+static int sweep_unsynced(struct store *s, struct cache *c, struct err **err)
+{
+	VEC(struct unsynced) list = { 0 };
+	int r;
+	{
+		_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT id, kind = 'pulled' FROM layer "
+								"WHERE boot IS NOT NULL AND boot <> ? AND state = 'ready'", err);
+		if (!q)
+			return -1;
+		db_bind_c(q, s->boot);
+		while ((r = db_step(q, err)) > 0)
+			VEC_PUSH(&list, ((struct unsynced){ db_int(q, 0), db_int(q, 1) != 0 }));
+	}
+	for (size_t i = 0; r == 0 && i < list.n; i++)
+		r = check_unsynced(s, c, &list.v[i], err);
+	VEC_RELEASE(&list);
+	return r;
+}
+
 int store_sweep(struct store *s, struct cache *c, struct err **err)
 {
 	_cleanup_(store_list_freep) char **trash = store_list(s, "trash");
@@ -327,7 +374,7 @@ int store_sweep(struct store *s, struct cache *c, struct err **err)
 		if (sweep_one(s, c, *n, &swept, &e) < 0)
 			store_warn(s, "%s", e->msg);
 	}
-	if (sweep_tmp(s, err) < 0 || sweep_lost(s, c, &swept, err) < 0 || sweep_dead_layers(s, c, err) < 0)
+	if (sweep_tmp(s, err) < 0 || sweep_lost(s, c, &swept, err) < 0 || sweep_unsynced(s, c, err) < 0 || sweep_dead_layers(s, c, err) < 0)
 		return -1;
 	if (swept && (sweep_strange_layers(s, c, err) < 0 || sweep_strange_blobs(s, c, err) < 0))
 		return -1;

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include <string.h>
+
 #include "base/err.h"
 #include "base/io.h"
 #include "base/mem.h"
@@ -147,4 +149,23 @@ static inline void exec_sql(struct cache *c, enum db_which which, const char *te
 	db_bind_c(s, param);
 	if (db_exec(s, NULL, &err) < 0)
 		fail_msg("%s", err->msg);
+}
+
+/* A ready layer by its row alone (its folder, where one is wanted, is the test's business); diff ID: 32 times `fill`. */
+static inline struct layer make_layer(struct cache *c, uint8_t fill)
+{
+	struct err *err = NULL;
+	struct layer l = { .created_ns = 1000 + fill };
+	memset(l.diffid.b, fill, sizeof(l.diffid.b));
+	_cleanup_(db_write_endp) struct write w = { 0 };
+	assert_int_equal(db_write_begin(&w, c, DB_INDEX, DB_NORMAL, &err), 0);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "INSERT INTO layer(state, kind, diffid, m, size) VALUES('ready', 'step', ?1, ?1, 100)", &err);
+	assert_non_null(q);
+	db_bind_digest(q, &l.diffid);
+	assert_int_equal(db_exec(q, NULL, &err), 0);
+	l.id = db_last_id(c, DB_INDEX);
+	assert_int_equal(db_layer_sum(c, l.id, &err), 0);
+	assert_int_equal(db_write_commit(&w, &err), 0);
+	return l;
 }
