@@ -528,6 +528,8 @@ static int copy_heredoc(struct copy *cp, const struct copy_spec *s, const struct
 {
 	_cleanup_(sb_releasep) struct sb path = { 0 };
 	struct match_copy m = { .cp = cp };
+
+	cp->match++;
 	if (file_target(cp, s->dest, src->name, &path, err) < 0)
 		return -1;
 	const char *dest = sb_c(&path);

@@ -1,0 +1,512 @@
+/* Layers over a real store: making, sealing, writing as tar, unpacking, mounting, checking. Needs root and overlay. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+#include "base/proc.h"
+#include "base/zip.h"
+#include "cache/manifest.h"
+#include "cache/oci.h"
+#include "tests/unit/cache_help.h"
+
+struct fixture {
+	struct world w;
+	struct store *s;
+	struct cache *c;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	if (geteuid() != 0)
+		return 0;
+	f.w = world_begin();
+	f.s = open_store(&f.w);
+	f.c = must_open(f.s);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		return 0;
+	cache_close(f->c);
+	cache_store_close(f->s);
+	world_end(&f->w);
+	return 0;
+}
+
+#define MUST(call)                                                                                                             \
+	do {                                                                                                                   \
+		struct err *err = NULL;                                                                                        \
+		if ((call) < 0)                                                                                                \
+			fail_msg("%s: %s", #call, err->msg);                                                                   \
+	} while (0)
+
+static void put(int fs, const char *path, const char *text, mode_t mode)
+{
+	int fd = openat(fs, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(io_write_full(fd, text, strlen(text)), 0);
+	assert_int_equal(fchmod(fd, mode), 0);
+	struct timespec ts[2] = { { 1000000000, 5 }, { 1000000000, 123456789 } };
+	assert_int_equal(futimens(fd, ts), 0);
+	close(fd);
+}
+
+static struct work *begin(struct fixture *f)
+{
+	struct err *err = NULL;
+	struct work *w = cache_work_begin(f->c, &err);
+	if (!w)
+		fail_msg("%s", err->msg);
+	return w;
+}
+
+/* Commits and seals; the layer. */
+static struct layer finish(struct fixture *f, struct work *w, int64_t started, struct layer_info *ret)
+{
+	struct layer l = { .id = cache_work_id(w) };
+	MUST(cache_work_commit(f->c, w, LAYER_STEP, &err));
+	cache_work_free(w);
+	MUST(cache_layer_seal(f->c, l.id, started, ret, &err));
+	l.diffid = ret->diffid;
+	return l;
+}
+
+static void fill(struct work *w)
+{
+	int fs = cache_work_fs_fd(w), fd;
+	assert_int_equal(mkdirat(fs, "dir", 0750), 0);
+	assert_int_equal(fchownat(fs, "dir", 5, 6, 0), 0);
+	put(fs, "dir/file", "hello\n", 04755);
+	put(fs, "dir.x", "sorts behind dir/…", 0644);
+	put(fs, "empty", "", 0600);
+	assert_int_equal(linkat(fs, "dir/file", fs, "z-link", 0), 0);
+	assert_int_equal(symlinkat("../some/where", fs, "link"), 0);
+	assert_int_equal(mknodat(fs, "pipe", S_IFIFO | 0640, 0), 0);
+	assert_int_equal(mknodat(fs, "null", S_IFCHR | 0666, makedev(1, 3)), 0);
+	assert_int_equal(mknodat(fs, "sock", S_IFSOCK | 0666, 0), 0);
+	put(fs, "na\xc3\xafve", "utf-8", 0644);
+	put(fs, "raw\xff", "not utf-8", 0644);
+	_cleanup_free_ char *deep = xstrdup("");
+	for (int i = 0; i < 20; i++) {
+		char *next = xasprintf("%s%sa-rather-long-name-of-a-folder", deep, *deep ? "/" : "");
+		free(deep);
+		deep = next;
+		assert_int_equal(mkdirat(fs, deep, 0755), 0);
+	}
+	_cleanup_free_ char *leaf = xasprintf("%s/leaf", deep);
+	put(fs, leaf, "deep", 0644);
+	fd = openat(fs, "dir/file", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(fsetxattr(fd, "user.b", "with\0nul=", 9, 0), 0);
+	assert_int_equal(fsetxattr(fd, "user.a", "", 0, 0), 0);
+	assert_int_equal(fsetxattr(fd, "trusted.overlay.origin", "x", 1, 0), 0);
+	close(fd);
+}
+
+static void to_file(struct fixture *f, int64_t id, const char *name, struct digest *ret)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", f->w.path, name);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	struct sink *s = io_sink_fd(fd, false, name);
+	MUST(cache_layer_tar(f->c, id, s, &err));
+	MUST(io_sink_close(s, true, &err));
+	_cleanup_(sb_releasep) struct sb b = { 0 };
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	MUST(io_read_fd(fd, name, &b, &err));
+	*ret = digest_of(b.p, b.n);
+	close(fd);
+}
+
+static void capture(struct sb *out, const char *const *argv)
+{
+	int status;
+	struct proc_options o = { .argv = argv, .fds = { -1, -1, 2 } };
+	MUST(proc_capture(&o, STR(""), 60000, out, &status, &err));
+	if (status)
+		fail_msg("%s: exit %d: %s", argv[0], status, sb_c(out));
+}
+
+static void test_seal_and_tar(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct work *w = begin(f);
+	fill(w);
+	cache_work_mark_time(w, STR("empty"));
+	struct layer_info a, b;
+	struct layer l = finish(f, w, INT64_MAX, &a);
+	assert_int_equal(a.bytes, 6 + 20 + 0 + 5 + 9 + 4);
+	struct digest d;
+	to_file(f, l.id, "a.tar", &d);
+	assert_true(digest_eq(&d, &l.diffid));
+	/* The same files again, made later: M and, times being equal where files are, all but folders' times. */
+	w = begin(f);
+	fill(w);
+	finish(f, w, INT64_MAX, &b);
+	assert_true(digest_eq(&a.m, &b.m));
+	struct layer_info again;
+	MUST(cache_layer_info(f->c, l.id, &again, &err));
+	assert_true(digest_eq(&again.m, &a.m) && digest_eq(&again.diffid, &a.diffid) && again.entries == a.entries);
+	/* Another program reads it: names, modes, link, device. */
+	_cleanup_free_ char *path = xasprintf("%s/a.tar", f->w.path);
+	_cleanup_(sb_releasep) struct sb out = { 0 };
+	capture(&out, (const char *const[]){ "tar", "--numeric-owner", "--full-time", "-tvf", path, NULL });
+	assert_non_null(strstr(sb_c(&out), "drwxr-x--- 5/6               0"));
+	assert_non_null(strstr(sb_c(&out), "-rwsr-xr-x 0/0               6 2001-09-09 01:46:40.123456789 dir/file"));
+	assert_non_null(strstr(sb_c(&out), "z-link link to dir/file"));
+	assert_non_null(strstr(sb_c(&out), "link -> ../some/where"));
+	assert_non_null(strstr(sb_c(&out), "crw-r--r-- 0/0"));
+	assert_non_null(strstr(sb_c(&out), "1,3"));
+	assert_non_null(strstr(sb_c(&out), "prw-r----- 0/0               0"));
+	assert_null(strstr(sb_c(&out), "sock"));
+	assert_true(strstr(sb_c(&out), "dir/file") < strstr(sb_c(&out), "dir.x"));
+	size_t bad;
+	MUST(cache_layer_check(f->c, l.id, true, NULL, NULL, &bad, &err));
+	assert_int_equal(bad, 0);
+	/* Damage is found. */
+	_cleanup_free_ char *file = xasprintf("r/layers/%lld/fs/dir.x", (long long)l.id);
+	int fd = openat(f->w.fd, file, O_WRONLY | O_CLOEXEC);
+	struct stat st;
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(pwrite(fd, "S", 1, 0), 1);
+	struct timespec ts[2] = { st.st_atim, st.st_mtim };
+	assert_int_equal(futimens(fd, ts), 0);
+	close(fd);
+	MUST(cache_layer_check(f->c, l.id, false, NULL, NULL, &bad, &err));
+	assert_int_equal(bad, 0);
+	MUST(cache_layer_check(f->c, l.id, true, NULL, NULL, &bad, &err));
+	assert_int_equal(bad, 1);
+}
+
+static void test_flags(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct work *w = begin(f);
+	int fs = cache_work_fs_fd(w);
+	put(fs, "marked", "1", 0644);
+	put(fs, "old", "1", 0644);
+	put(fs, "young", "1", 0644);
+	struct timespec ts[2] = { { 2000000000, 0 }, { 2000000000, 0 } };
+	assert_int_equal(utimensat(fs, "young", ts, 0), 0);
+	cache_work_mark_time(w, STR("marked"));
+	struct layer_info i;
+	struct layer l = finish(f, w, INT64_C(2000000000000000000), &i);
+	_cleanup_free_ char *dir = xasprintf("r/layers/%lld", (long long)l.id);
+	_cleanup_close_ int fd = openat(f->w.fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err *err = NULL;
+	_cleanup_(manifest_closep) struct manifest_reader *m = manifest_open(fd, "manifest", &err);
+	assert_non_null(m);
+	struct entry e;
+	const bool want[] = { true, false, true };
+	for (int k = 0; k < 3; k++) {
+		assert_int_equal(manifest_next(m, &e, &err), 1);
+		assert_int_equal(e.time, want[k]);
+	}
+	assert_int_equal(manifest_next(m, &e, &err), 0);
+	assert_int_equal(faccessat(fd, "marks", F_OK, 0), -1);
+	assert_int_equal(faccessat(fd, "work", F_OK, 0), -1);
+}
+
+static void test_whiteout_name(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct work *w = begin(f);
+	assert_int_equal(mkdirat(cache_work_fs_fd(w), "d", 0755), 0);
+	put(cache_work_fs_fd(w), "d/.wh.passwd", "", 0644);
+	int64_t id = cache_work_id(w);
+	MUST(cache_work_commit(f->c, w, LAYER_STEP, &err));
+	cache_work_free(w);
+	struct layer_info i;
+	_cleanup_(err_dropp) struct err *e = NULL;
+	assert_int_equal(cache_layer_seal(f->c, id, INT64_MAX, &i, &e), -1);
+	assert_int_equal(e->code, ERR_INVALID);
+	assert_non_null(strstr(e->msg, "d/.wh.passwd"));
+	_cleanup_(err_dropp) struct err *none = NULL;
+	assert_int_equal(cache_layer_info(f->c, id, &i, &none), -1);
+	assert_int_equal(none->code, ERR_NOT_FOUND);
+}
+
+/* A view as text: kind, path, mode, content of small files. */
+static void list(int root, const char *path, struct sb *out)
+{
+	_cleanup_free_ char *self = xstrdup(path);
+	int fd = path_open_in_nofollow(root, path, O_RDONLY | O_DIRECTORY, 0);
+	assert_true(fd >= 0);
+	struct dirent **names;
+	_cleanup_free_ char *proc = xasprintf("/proc/self/fd/%d", fd);
+	int n = scandir(proc, &names, NULL, alphasort);
+	assert_true(n >= 0);
+	for (int i = 0; i < n; i++) {
+		struct stat st;
+		if (strcmp(names[i]->d_name, ".") && strcmp(names[i]->d_name, "..")) {
+			_cleanup_free_ char *sub = xasprintf("%s%s%s", path, *path ? "/" : "", names[i]->d_name);
+			assert_int_equal(fstatat(fd, names[i]->d_name, &st, AT_SYMLINK_NOFOLLOW), 0);
+			sb_printf(out, "%s %o %u", sub, st.st_mode, st.st_uid);
+			if (S_ISREG(st.st_mode)) {
+				_cleanup_(sb_releasep) struct sb text = { 0 };
+				MUST(io_read_file(fd, names[i]->d_name, &text, &err));
+				sb_printf(out, " %s", sb_c(&text));
+			}
+			sb_add_ch(out, '\n');
+			if (S_ISDIR(st.st_mode))
+				list(root, sub, out);
+		}
+		free(names[i]);
+	}
+	free(names);
+	close(fd);
+}
+
+static int mount_chain(struct fixture *f, const struct chain *chain, const struct work *upper)
+{
+	int fd = -1;
+	MUST(cache_layer_mount(f->c, chain, upper, &fd, &err));
+	return fd;
+}
+
+/* A base, then a step on an overlay that deletes, replaces and hides. */
+static void three_layers(struct fixture *f, struct chain *chain, struct layer v[3], struct layer_info *info)
+{
+	struct work *w = begin(f);
+	int fs = cache_work_fs_fd(w);
+	assert_int_equal(mkdirat(fs, "keep", 0700), 0);
+	assert_int_equal(mkdirat(fs, "gone", 0755), 0);
+	assert_int_equal(mkdirat(fs, "again", 0755), 0);
+	put(fs, "keep/a", "a0", 0644);
+	put(fs, "keep/b", "b0", 0644);
+	put(fs, "gone/x", "x0", 0644);
+	put(fs, "again/old", "o0", 0644);
+	put(fs, "plain", "p0", 0644);
+	put(fs, "+early", "e0", 0644);
+	v[0] = finish(f, w, INT64_MAX, &info[0]);
+	*chain = (struct chain){ v, 1 };
+	w = begin(f);
+	int root = mount_chain(f, chain, w);
+	assert_int_equal(unlinkat(root, "keep/a", 0), 0);
+	assert_int_equal(unlinkat(root, "gone/x", 0), 0);
+	assert_int_equal(unlinkat(root, "gone", AT_REMOVEDIR), 0);
+	assert_int_equal(unlinkat(root, "again/old", 0), 0);
+	assert_int_equal(unlinkat(root, "again", AT_REMOVEDIR), 0);
+	assert_int_equal(unlinkat(root, "+early", 0), 0);
+	assert_int_equal(mkdirat(root, "again", 0711), 0);
+	put(root, "again/new", "n1", 0600);
+	put(root, "plain", "p1", 0600);
+	close(root);
+	v[1] = finish(f, w, INT64_MAX, &info[1]);
+	chain->n = 2;
+	w = begin(f);
+	root = mount_chain(f, chain, w);
+	put(root, "keep/c", "c2", 0644);
+	assert_int_equal(fchmodat(root, ".", 0711, 0), 0);
+	close(root);
+	v[2] = finish(f, w, INT64_MAX, &info[2]);
+	chain->n = 3;
+}
+
+static const char merged[] = "again 40711 0\nagain/new 100600 0 n1\nkeep 40700 0\nkeep/b 100644 0 b0\nkeep/c 100644 0 c2\nplain 100600 0 p1\n";
+
+static void expect_view(struct fixture *f, const struct chain *chain)
+{
+	_cleanup_close_ int root = mount_chain(f, chain, NULL);
+	_cleanup_(sb_releasep) struct sb out = { 0 };
+	struct stat st;
+	list(root, "", &out);
+	assert_string_equal(sb_c(&out), merged);
+	assert_int_equal(fstat(root, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0711);
+	assert_int_equal(mkdirat(root, "w", 0755), -1);
+	assert_int_equal(errno, EROFS);
+}
+
+static void test_mount(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct layer v[3];
+	struct layer_info info[3];
+	struct chain chain;
+	three_layers(f, &chain, v, info);
+	/* The root is in a layer only where it changed. */
+	assert_int_equal(info[0].entries, 9);
+	assert_int_equal(info[1].entries, 7);
+	assert_int_equal(info[2].entries, 3);
+	static const char *const kernels[] = { "", "6.7", "6.1" };
+	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
+		setenv("CBUILD_TEST_KERNEL", kernels[i], 1);
+		if (!*kernels[i])
+			unsetenv("CBUILD_TEST_KERNEL");
+		expect_view(f, &chain);
+		struct work *w = begin(f);
+		_cleanup_close_ int root = mount_chain(f, &chain, w);
+		put(root, "top", "t", 0644);
+		assert_int_equal(faccessat(cache_work_fs_fd(w), "top", F_OK, 0), 0);
+		mem_closep(&root);
+		root = -1;
+		cache_work_free(w);
+	}
+	unsetenv("CBUILD_TEST_KERNEL");
+	/* Nothing and scratch. */
+	struct chain none = { 0 };
+	_cleanup_close_ int empty = mount_chain(f, &none, NULL);
+	_cleanup_(sb_releasep) struct sb out = { 0 };
+	list(empty, "", &out);
+	assert_int_equal(out.n, 0);
+	struct work *w = begin(f);
+	_cleanup_close_ int scratch = mount_chain(f, &none, w);
+	put(scratch, "first", "1", 0644);
+	assert_int_equal(faccessat(cache_work_fs_fd(w), "first", F_OK, 0), 0);
+	mem_closep(&scratch);
+	scratch = -1;
+	cache_work_free(w);
+	_cleanup_(sb_releasep) struct sb mounts = { 0 };
+	MUST(io_read_file(AT_FDCWD, "/proc/self/mountinfo", &mounts, &err));
+	assert_null(strstr(sb_c(&mounts), f->w.path));
+}
+
+static void test_merged_view(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct layer v[3];
+	struct layer_info info[3];
+	struct chain chain;
+	three_layers(f, &chain, v, info);
+	struct manifest_reader *r[3];
+	for (int i = 0; i < 3; i++) {
+		struct err *err = NULL;
+		_cleanup_free_ char *dir = xasprintf("r/layers/%lld/manifest", (long long)v[i].id);
+		r[i] = manifest_open(f->w.fd, dir, &err);
+		assert_non_null(r[i]);
+	}
+	_cleanup_(manifest_view_freep) struct manifest_view *view = manifest_view_new(r, 3);
+	_cleanup_(sb_releasep) struct sb out = { 0 };
+	struct entry e;
+	size_t layer;
+	struct err *err = NULL;
+	int k;
+	while ((k = manifest_view_next(view, &e, &layer, &err)) > 0)
+		sb_printf(&out, "%.*s:%c%zu ", STR_ARG(e.path), e.kind, layer);
+	assert_int_equal(k, 0);
+	assert_string_equal(sb_c(&out), ":d2 again:d1 again/new:f1 keep:d2 keep/b:f0 keep/c:f2 plain:f1 ");
+}
+
+static void unpack_file(struct fixture *f, const char *name, const struct digest *diffid, const struct chain *parents, struct layer *ret)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", f->w.path, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	MUST(cache_layer_unpack(f->c, io_source_fd(fd, true, name), diffid, parents, NULL, ret, &err));
+}
+
+/* What was written as a tar and unpacked again shows the same and gives the same tar. */
+static void test_round_trip(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct layer v[3], u[3];
+	struct layer_info info[3];
+	struct chain chain;
+	three_layers(f, &chain, v, info);
+	for (int i = 0; i < 3; i++) {
+		struct digest d, e;
+		_cleanup_free_ char *name = xasprintf("%d.tar", i);
+		to_file(f, v[i].id, name, &d);
+		assert_true(digest_eq(&d, &v[i].diffid));
+		unpack_file(f, name, &d, NULL, &u[i]);
+		assert_true(u[i].id != v[i].id);
+		to_file(f, u[i].id, "again.tar", &e);
+		assert_true(digest_eq(&d, &e));
+		/* Asked again, it is there. */
+		struct layer l;
+		bool found;
+		MUST(cache_layer_find(f->c, &d, &found, &l, &err));
+		assert_true(found && l.id == u[i].id);
+		unpack_file(f, name, &d, NULL, &l);
+		assert_int_equal(l.id, u[i].id);
+	}
+	_cleanup_(sb_releasep) struct sb out = { 0 };
+	_cleanup_free_ char *tar = xasprintf("%s/1.tar", f->w.path);
+	capture(&out, (const char *const[]){ "tar", "-tf", tar, NULL });
+	assert_string_equal(sb_c(&out), ".wh.+early\n.wh.gone\nagain/\nagain/.wh..wh..opq\nagain/new\nkeep/\nkeep/.wh.a\nplain\n");
+	expect_view(f, &(struct chain){ u, 3 });
+	struct layer other = { 0 };
+	_cleanup_(err_dropp) struct err *e = NULL;
+	int fd = open(tar, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(cache_layer_unpack(f->c, io_source_fd(fd, true, "1.tar"), &info[0].m, NULL, NULL, &other, &e), -1);
+	assert_int_equal(e->code, ERR_INTEGRITY);
+}
+
+static void test_many_lower(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	static const char *const kernels[] = { "7.0", "6.7", "6.1" };
+	struct chain chain = { xcalloc(501, sizeof(struct layer)), 0 };
+	for (int i = 0; i < 500; i++) {
+		struct work *w = begin(f);
+		_cleanup_free_ char *name = xasprintf("f%d", i);
+		put(cache_work_fs_fd(w), name, "x", 0644);
+		chain.v[chain.n++].id = cache_work_id(w);
+		MUST(cache_work_commit(f->c, w, LAYER_STEP, &err));
+		cache_work_free(w);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
+		setenv("CBUILD_TEST_KERNEL", kernels[i], 1);
+		for (size_t n = 30; n <= 500; n = n == 30 ? 200 : n + 300) {
+			struct chain part = { chain.v, n };
+			int64_t start = clock_mono_ns();
+			_cleanup_close_ int root = mount_chain(f, &part, NULL);
+			print_message("mount of %zu layers as kernel %s: %.2f ms\n", n, kernels[i], (double)(clock_mono_ns() - start) / 1e6);
+			_cleanup_free_ char *last = xasprintf("f%zu", n - 1);
+			assert_int_equal(faccessat(root, last, F_OK, 0), 0);
+			assert_int_equal(faccessat(root, "f0", F_OK, 0), 0);
+		}
+	}
+	unsetenv("CBUILD_TEST_KERNEL");
+	chain.n = 501;
+	int fd;
+	_cleanup_(err_dropp) struct err *e = NULL;
+	assert_int_equal(cache_layer_mount(f->c, &chain, NULL, &fd, &e), -1);
+	assert_int_equal(e->code, ERR_LIMIT);
+	free(chain.v);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_seal_and_tar), cmocka_unit_test(test_flags),      cmocka_unit_test(test_whiteout_name),
+		cmocka_unit_test(test_mount),        cmocka_unit_test(test_merged_view), cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_many_lower),
+	};
+	if (geteuid() != 0) {
+		puts("layers are made as root only");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
