@@ -77,7 +77,7 @@ struct str node_name(const struct node *n)
 
 int tree_open_path(const struct tree *t, struct str path, int flags)
 {
-	struct open_how how = { .flags = (unsigned)flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC | O_NOFOLLOW | (flags & O_PATH ? 0 : O_NONBLOCK | O_NOCTTY)),
 				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
 	char buf[PATH_BYTES_MAX + 1];
 	if (!path.n)
@@ -362,8 +362,8 @@ static int not_found(const struct near *near, struct str path, struct err **err)
 	unsigned least = NEAR_MAX + 1;
 	for (size_t i = 0; i < near->dir->n_child; i++) {
 		unsigned d = distance(node_name(near->dir->child[i]), near->name);
-		/* A name of one or two letters is near to everything. */
-		if (d < least && d < near->name.n) {
+		/* A name of one or two letters is near to everything; a link that leads nowhere has the very name. */
+		if (d < least && d < near->name.n && !str_eq(node_name(near->dir->child[i]), near->name)) {
 			least = d;
 			best = near->dir->child[i];
 		}
