@@ -51,7 +51,14 @@ struct df_pair {
 /* The command of RUN, CMD, ENTRYPOINT: exec form is the JSON array, shell form one text. */
 struct df_command {
 	bool exec;
-	struct df_list words;       /* shell form: one word */
+	struct df_list words;       /* shell form: one word, or none for an empty text */
+};
+
+/* A value of RUN --device. */
+struct df_device {
+	struct str name;
+	bool required;
+	struct span at;
 };
 
 enum df_mount_type { DF_MOUNT_BIND, DF_MOUNT_CACHE, DF_MOUNT_TMPFS, DF_MOUNT_SECRET, DF_MOUNT_SSH };
@@ -90,7 +97,8 @@ struct df_instruction {
 	struct df_mount_flag *mounts;                       /* RUN */
 	size_t n_mounts;
 	struct str network, security;                       /* RUN: "default" "none" "host"; "sandbox" "insecure" */
-	struct df_list devices;
+	struct df_device *devices;
+	size_t n_devices;
 
 	struct df_list health_test;                         /* HEALTHCHECK: ["NONE"], ["CMD", …], ["CMD-SHELL", text] */
 	int64_t health_interval_ns, health_timeout_ns, health_start_period_ns, health_start_interval_ns;
