@@ -14,7 +14,7 @@ bool retry_status(int status)
 
 bool retry_error(const struct err *e)
 {
-	return e->code == ERR_NETWORK || e->code == ERR_TIMEOUT;
+	return e->status ? retry_status(e->status) : e->code == ERR_NETWORK || e->code == ERR_TIMEOUT;
 }
 
 int retry_sleep(const atomic_bool *cancel, int64_t ms, struct err **err)

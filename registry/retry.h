@@ -23,7 +23,7 @@ struct retry {
 
 /* Whether a status is worth another request. */
 bool retry_status(int status);
-/* Whether a failure of http_send() is. */
+/* Whether a failure of http_send() is, or the error that client_error() made of a status. */
 bool retry_error(const struct err *e);
 
 /* Notes that a request failed after `bytes` new bytes and waits. 1: try again; 0: give up (nothing is set); -1: ERR_CANCELED.

@@ -353,7 +353,7 @@ static uint64_t chunk_of(const struct sending *s)
  * chunked upload whose digest came out wrong (docker-registry 2.8 appends a chunk that is out of order). */
 static bool worth_it(struct sending *s, bool chunked, const struct err *e)
 {
-	if (retry_error(e) || e->status == 404 || e->status == 416 || e->status == 429)
+	if (retry_error(e) || e->status == 404 || e->status == 416)
 		return true;
 	bool anew = chunked && e->status == 400 && !s->begun_anew;
 	s->begun_anew |= anew;

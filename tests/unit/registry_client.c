@@ -121,11 +121,9 @@ static void test_nobody_there(void **state)
 {
 	(void)state;
 	begin(IMAGE);
-	int port = fake.port;
 	fake_stop(&fake);
 	assert_int_equal(get(), ERR_NETWORK);
 	assert_non_null(strstr(e->msg, "127.0.0.1"));
-	(void)port;
 	fake = fake_start("");
 	end();
 }

@@ -45,7 +45,8 @@ __attribute__((unused)) static void fake_needs(const char *program)
 __attribute__((unused)) static struct fake fake_start(const char *config)
 {
 	struct fake f = { 0 };
-	snprintf(f.log, sizeof(f.log), "/tmp/fake_registry.%d.log", getpid());
+	static int started;
+	snprintf(f.log, sizeof(f.log), "/tmp/fake_registry.%d.%d.log", getpid(), started++);
 	_cleanup_free_ char *json = xasprintf("{\"log\":\"%s\"%s%s}", f.log, *config ? "," : "", config);
 	for (char *p = json; *p; p++)
 		if (*p == '\'')
