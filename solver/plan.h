@@ -112,7 +112,8 @@ struct plan_step {
 	size_t n_files;
 	struct plan_mount *mounts;
 	size_t n_mounts;
-	struct df_list devices;
+	const struct df_device *devices;
+	size_t n_devices;
 	struct str platform;                   /* "linux/amd64" */
 
 	/* COPY, ADD */

@@ -239,6 +239,7 @@ int plan_run(const struct plan_at *p, struct err **err)
 		return -1;
 	step->insecure = str_eq_c(ins->security, "insecure");
 	step->devices = ins->devices;
+	step->n_devices = ins->n_devices;
 	step->env = plan_env_share(&p->s->env);
 	step->n_env = p->s->env.n;
 	proxies(p, step);

@@ -46,7 +46,7 @@ static bool security(const struct plan_step *s)
 
 static bool device(const struct plan_step *s)
 {
-	return s->devices.n;
+	return s->n_devices;
 }
 
 static bool copy_link(const struct plan_step *s)
