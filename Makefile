@@ -121,7 +121,7 @@ $(B)/parser/grammar/src/%.o: parser/grammar/src/%.c $(B)/flags
 
 EXTRA_parser = $(patsubst %.c,$(B)/%.o,$(wildcard parser/grammar/src/*.c))
 # The helper as bytes, and what both sides are built from.
-EXTRA_runtime = $(B)/runtime/embed.o $(B)/runtime/helper/proto.o $(B)/runtime/helper/inroot.o
+EXTRA_runtime = $(B)/runtime/embed.o $(B)/runtime/helper/proto.o $(B)/runtime/helper/inroot.o $(B)/runtime/helper/monitor_log.o
 define archive
 $(call lib,$(1)): $(call obj,$(1)) $(EXTRA_$(1))
 	@mkdir -p $$(@D)

@@ -7,6 +7,7 @@
 #include "base/err.h"
 
 #define NS_PER_S INT64_C(1000000000)
+#define DAY INT64_C(86400)
 
 static int64_t fake = -1;
 
@@ -35,6 +36,30 @@ void clock_fake(int64_t ns)
 	__atomic_store_n(&fake, ns, __ATOMIC_RELAXED);
 }
 
+/* Days from 1970-01-01 to the first of a month, by years that begin in March: the leap day is their last. Own arithmetic instead of timegm()
+ * and strftime(), which bring time zones and locales into the static helper. */
+static int64_t days_of(int64_t year, int month)
+{
+	int64_t y = month < 3 ? year - 1 : year, m = (month + 9) % 12;
+	int64_t leaps = y / 4 - y / 100 + y / 400;
+	return y * 365 + leaps + (m * 153 + 2) / 5 - 719468;
+}
+
+/* The date of a day since 1970-01-01, for years after 0. */
+static void date_of(int64_t day, int *ret_year, int *ret_month, int *ret_day)
+{
+	/* A guess that is never too late, then the few steps to the right month. */
+	int64_t year = (day + 719468) * 400 / 146097 - 1;
+	int month = 1;
+	while (days_of(year + 1, 1) <= day)
+		year++;
+	while (month < 12 && days_of(year, month + 1) <= day)
+		month++;
+	*ret_year = (int)year;
+	*ret_month = month;
+	*ret_day = (int)(day - days_of(year, month)) + 1;
+}
+
 char *clock_text(int64_t ns, char buf[CLOCK_TEXT])
 {
 	int64_t s = ns / NS_PER_S, frac = ns % NS_PER_S;
@@ -42,10 +67,11 @@ char *clock_text(int64_t ns, char buf[CLOCK_TEXT])
 		s--;
 		frac += NS_PER_S;
 	}
-	time_t t = (time_t)s;
-	struct tm tm;
-	gmtime_r(&t, &tm);
-	size_t n = strftime(buf, CLOCK_TEXT - 12, "%Y-%m-%dT%H:%M:%S", &tm);
+	int64_t day = s >= 0 ? s / DAY : -((DAY - 1 - s) / DAY), second = s - day * DAY;
+	int y, m, d;
+	date_of(day, &y, &m, &d);
+	size_t n = (size_t)snprintf(buf, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d", y, m, d, (int)(second / 3600), (int)(second / 60 % 60),
+				    (int)(second % 60));
 	if (frac) {
 		n += (size_t)snprintf(buf + n, CLOCK_TEXT - n, ".%09lld", (long long)frac);
 		while (buf[n - 1] == '0')
@@ -115,10 +141,8 @@ int clock_parse(struct str text, int64_t *ret_ns, struct err **err)
 			frac += scale > 1 ? (*p - '0') * (scale /= 10) : 0;
 	if (!good || !parse_zone(&p, end, &offset))
 		return err_set(err, ERR_INVALID, "'%.*s' is not an RFC 3339 time", (int)(text.n < 64 ? text.n : 64), text.p ? text.p : "");
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
 	/* Go's zero time, 0001-01-01, and others that 64 bits of ns do not reach (1677 to 2262) become the nearest that they do. */
-	int64_t s = (int64_t)timegm(&tm) - offset;
+	int64_t s = (days_of(tm.tm_year, tm.tm_mon) + tm.tm_mday - 1) * DAY + tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec - offset;
 	if (__builtin_mul_overflow(s, NS_PER_S, &ns) || __builtin_add_overflow(ns, frac, &ns))
 		ns = s < 0 ? INT64_MIN : INT64_MAX;
 	*ret_ns = ns;

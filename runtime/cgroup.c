@@ -271,6 +271,29 @@ int runtime_cgroups_make_devices(const struct runtime_cgroups *g, const char *na
 	return 0;
 }
 
+/* Made under another name and renamed with its rules in place: whoever finds it finds it whole. */
+int runtime_cgroups_share_devices(const struct runtime_cgroups *g, const char *name, int *ret_fd, struct err **err)
+{
+	*ret_fd = -1;
+	if (g->devices_fd < 0)
+		return 0;
+	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", name), *fresh = xasprintf("%s.%d", name, (int)getpid());
+	for (int i = 0; i < 2; i++) {
+		*ret_fd = openat(g->devices_fd, procs, O_WRONLY | O_CLOEXEC);
+		if (*ret_fd >= 0)
+			return 0;
+		_cleanup_close_ int made = -1;
+		if (i || errno != ENOENT)
+			break;
+		if (runtime_cgroups_make_devices(g, fresh, false, &made, err) < 0)
+			return -1;
+		/* Another was first: its group is as good. */
+		if (renameat(g->devices_fd, fresh, g->devices_fd, name) < 0)
+			unlinkat(g->devices_fd, fresh, AT_REMOVEDIR);
+	}
+	return err_sys(err, "open control group '%s'", name);
+}
+
 /* Whether processes are in the group or below it. */
 static bool populated(int group_fd)
 {

@@ -44,5 +44,8 @@ NODISCARD int runtime_cgroups_make(const struct runtime_cgroups *g, const char *
 /* Makes a devices group of version 1 with the default rules, or (`all`) without any; its cgroup.procs in *ret_fd. */
 NODISCARD int runtime_cgroups_make_devices(const struct runtime_cgroups *g, const char *name, bool all, int *ret_fd, struct err **err);
 
+/* The devices group of version 1 that all containers of the store share: made with the default rules by the first and never removed. */
+NODISCARD int runtime_cgroups_share_devices(const struct runtime_cgroups *g, const char *name, int *ret_fd, struct err **err);
+
 /* Kills everything in a group of the unified hierarchy (given by its folder) and waits, at most timeout_ms, until it is empty. */
 NODISCARD int runtime_cgroup_bury(int group_fd, int timeout_ms, struct err **err);

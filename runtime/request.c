@@ -18,6 +18,7 @@ void runtime_request_release(struct runtime_request *q)
 		close(q->own[i]);
 	free(q->run.mounts);
 	free(q->run.rlimits);
+	free(q->run.devices);
 	free(q->filter);
 }
 
@@ -104,7 +105,17 @@ static void add_process(struct runtime_request *q, const struct runtime_spec *sp
 	r->flags = (spec->root_readonly ? PROTO_ROOT_READONLY : 0) | (spec->cwd_as_user ? PROTO_CWD_AS_USER : 0) |
 		   (spec->no_new_privs ? PROTO_NO_NEW_PRIVS : 0) | (spec->mask_paths ? PROTO_MASK_PATHS : 0) |
 		   (spec->privileged_sys ? PROTO_SYS_WRITABLE : 0) | (spec->net == RUNTIME_NET_NONE ? PROTO_NEW_NET : 0) |
-		   (spec->init ? PROTO_INIT : 0);
+		   (spec->init ? PROTO_INIT : 0) | (spec->host_pid ? PROTO_HOST_PID : 0) | (spec->net_sysctls ? PROTO_NET_SYSCTLS : 0) |
+		   (spec->terminal.tty ? PROTO_TTY : 0) | (spec->terminal.open_stdin ? PROTO_STDIN : 0) |
+		   (spec->terminal.stdin_once ? PROTO_STDIN_ONCE : 0);
+	r->rows = spec->terminal.rows;
+	r->cols = spec->terminal.cols;
+	r->streams = spec->terminal.streams;
+	r->devices = xcalloc(spec->n_nodes, sizeof(*r->devices));
+	for (size_t i = 0; i < spec->n_nodes; i++) {
+		const struct runtime_node *n = &spec->nodes[i];
+		r->devices[r->n_devices++] = (struct proto_device){ .path = n->path, .mode = n->mode, .uid = n->uid, .gid = n->gid, .rdev = n->rdev };
+	}
 }
 
 static int add_filter(struct runtime_request *q, const struct runtime_spec *spec, struct err **err)

@@ -40,6 +40,23 @@ struct runtime_rlimit {
 	uint64_t soft, hard;
 };
 
+/* A device node of the container's /dev. */
+struct runtime_node {
+	const char *path;            /* below /dev */
+	mode_t mode;                 /* with its type */
+	uint32_t uid, gid;
+	dev_t rdev;
+};
+
+/* What a container has and a RUN has not (runtime/monitor.h). */
+struct runtime_terminal {
+	bool tty;                    /* a terminal of its own; else pipes */
+	bool open_stdin;             /* stdin is a pipe, not /dev/null */
+	bool stdin_once;             /* which ends with the first client that was attached to it */
+	uint16_t rows, cols;         /* 0: not known */
+	uint32_t streams;            /* PROTO_STREAM_… that the asking client takes part in */
+};
+
 struct runtime_spec {
 	int root_fd;                 /* a detached mount; borrowed until runtime_spawn() returns */
 	bool root_readonly;
@@ -64,6 +81,11 @@ struct runtime_spec {
 	int64_t shm_size_bytes;      /* 0: 64 MiB */
 	int stdio[3];                /* borrowed; -1: /dev/null */
 	bool init;
+	bool host_pid;               /* no pid namespace of its own: needs a cgroup, by which all of it is killed */
+	bool net_sysctls;            /* Docker's sysctls of a network namespace of its own */
+	const struct runtime_node *nodes;
+	size_t n_nodes;
+	struct runtime_terminal terminal;
 	const char *record;          /* name of the record file in the run folder's steps/ ("<lease>.<n>"); NULL: none */
 	const char *cgroup;          /* relative name below cbuild/<store>/ ("run.<lease>.<n>"); NULL: the spawner's */
 };

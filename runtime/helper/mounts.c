@@ -20,11 +20,25 @@ enum { PLAIN = MS_NOSUID | MS_NOEXEC | MS_NODEV };
 
 static const char *const readonly_proc[] = { "bus", "fs", "irq", "sys", "sysrq-trigger" };
 
+/* As Docker has them in a network namespace of the container's own: low ports and ping without capabilities. A kernel without them is fine. */
+static void set_net_sysctls(void)
+{
+	static const char *const values[][2] = { { "/c/proc/sys/net/ipv4/ip_unprivileged_port_start", "0" },
+						 { "/c/proc/sys/net/ipv4/ping_group_range", "0 2147483647" } };
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		_cleanup_close_ int fd = open(values[i][0], O_WRONLY | O_CLOEXEC);
+		if (fd >= 0 && write(fd, values[i][1], strlen(values[i][1])) < 0)
+			errno = 0;
+	}
+}
+
 /* The read-only parts are binds from a read-only mount of the same proc: a bind keeps the flags of its source. */
 static int make_proc(const struct proto_run *r, struct err **err)
 {
 	if (mount("proc", "/c/proc", "proc", PLAIN, NULL) < 0)
 		return err_sys(err, "mount /proc in the container");
+	if (r->flags & PROTO_NET_SYSCTLS)
+		set_net_sysctls();
 	if (!(r->flags & PROTO_MASK_PATHS))
 		return 0;
 	if (mount("/c/proc", "/c/ro", NULL, MS_BIND, NULL) < 0 ||

@@ -13,7 +13,7 @@
 
 enum {
 	MAGIC = 0x52756263,
-	VERSION = 1,
+	VERSION = 2,
 	SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE,
 };
 
@@ -99,7 +99,8 @@ void proto_run_put(struct sb *b, const struct proto_run *r)
 	put_u64(b, r->n_filter);
 	sb_add(b, r->filter, r->n_filter * sizeof(struct sock_filter));
 	const uint32_t words[] = { r->flags,     r->root_fd, r->record_fd, r->stdio[0], r->stdio[1], r->stdio[2],
-				   r->cgroup_fd, r->join_fd, r->uid,       r->gid,      r->cap_last };
+				   r->cgroup_fd, r->join_fd, r->uid,       r->gid,      r->cap_last,  r->rows,
+				   r->cols,      r->streams };
 	sb_add(b, words, sizeof(words));
 	const uint64_t masks[] = { r->bounding, r->permitted, r->effective, r->inheritable, r->ambient, r->shm_size_bytes };
 	sb_add(b, masks, sizeof(masks));
@@ -118,6 +119,17 @@ void proto_run_put(struct sb *b, const struct proto_run *r)
 	}
 	put_mounts(b, r);
 	put_devices(b, r);
+}
+
+void proto_monitor_put(struct sb *b, const struct proto_monitor *m)
+{
+	proto_run_put(b, &m->run);
+	const uint32_t words[] = { m->dir_fd, m->lock_fd, m->listen_fd, m->host_fd, m->group_fds[0], m->group_fds[1], m->stop_signal };
+	sb_add(b, words, sizeof(words));
+	put_u64(b, (uint64_t)m->stop_timeout_ms);
+	put_str(b, m->id);
+	put_str(b, m->idle);
+	put_strs(b, m->reap);
 }
 
 void proto_error_put(struct sb *b, const struct err *e)
@@ -298,37 +310,84 @@ static void get_lists(struct reader *r, struct proto_run *ret)
 	get_devices(r, ret);
 }
 
+static void get_run(struct reader *r, struct proto_run *ret)
+{
+	*ret = (struct proto_run){ 0 };
+	uint64_t n_filter = get_u64(r);
+	if (n_filter > PROTO_MAX_FILTER)
+		r->bad = true;
+	else
+		ret->filter = get_bytes(r, (size_t)n_filter * sizeof(struct sock_filter));
+	ret->n_filter = r->bad ? 0 : (uint32_t)n_filter;
+	ret->flags = get_u32(r);
+	ret->root_fd = get_fd(r);
+	ret->record_fd = get_fd(r);
+	for (int i = 0; i < 3; i++)
+		ret->stdio[i] = get_fd(r);
+	ret->cgroup_fd = get_fd(r);
+	ret->join_fd = get_fd(r);
+	ret->uid = get_u32(r);
+	ret->gid = get_u32(r);
+	ret->cap_last = get_u32(r);
+	ret->rows = get_u32(r);
+	ret->cols = get_u32(r);
+	ret->streams = get_u32(r);
+	uint64_t *masks[] = { &ret->bounding, &ret->permitted, &ret->effective, &ret->inheritable, &ret->ambient, &ret->shm_size_bytes };
+	for (size_t i = 0; i < ARRAY_SIZE(masks); i++)
+		*masks[i] = get_u64(r);
+	ret->cgroup_name = get_str(r);
+	ret->cwd = get_str(r);
+	ret->hostname = get_str(r);
+	get_lists(r, ret);
+	if ((ret->root_fd == PROTO_NO_FD) != !!(ret->flags & PROTO_JOIN) || !ret->argv[0] || ret->cwd[0] != '/' || ret->cap_last > 63)
+		r->bad = true;
+}
+
 int proto_run_get(const struct proto_message *m, struct proto_run *ret, struct err **err)
 {
 	struct reader r = reader_of(m);
-	*ret = (struct proto_run){ 0 };
-	uint64_t n_filter = get_u64(&r);
-	if (n_filter > PROTO_MAX_FILTER)
-		r.bad = true;
-	else
-		ret->filter = get_bytes(&r, (size_t)n_filter * sizeof(struct sock_filter));
-	ret->n_filter = r.bad ? 0 : (uint32_t)n_filter;
-	ret->flags = get_u32(&r);
-	ret->root_fd = get_fd(&r);
-	ret->record_fd = get_fd(&r);
-	for (int i = 0; i < 3; i++)
-		ret->stdio[i] = get_fd(&r);
-	ret->cgroup_fd = get_fd(&r);
-	ret->join_fd = get_fd(&r);
-	ret->uid = get_u32(&r);
-	ret->gid = get_u32(&r);
-	ret->cap_last = get_u32(&r);
-	uint64_t *masks[] = { &ret->bounding, &ret->permitted, &ret->effective, &ret->inheritable, &ret->ambient, &ret->shm_size_bytes };
-	for (size_t i = 0; i < ARRAY_SIZE(masks); i++)
-		*masks[i] = get_u64(&r);
-	ret->cgroup_name = get_str(&r);
-	ret->cwd = get_str(&r);
-	ret->hostname = get_str(&r);
-	get_lists(&r, ret);
-	if (ret->root_fd == PROTO_NO_FD || !ret->argv[0] || ret->cwd[0] != '/' || ret->cap_last > 63)
-		r.bad = true;
+	get_run(&r, ret);
 	return reader_end(&r, "a request to run", err);
 }
+
+int proto_monitor_get(const struct proto_message *m, struct proto_monitor *ret, struct err **err)
+{
+	struct reader r = reader_of(m);
+	*ret = (struct proto_monitor){ 0 };
+	/* The run is first, for the filter's sake. */
+	get_run(&r, &ret->run);
+	uint32_t *fds[] = { &ret->dir_fd, &ret->lock_fd, &ret->listen_fd, &ret->host_fd, &ret->group_fds[0], &ret->group_fds[1] };
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		*fds[i] = get_fd(&r);
+	ret->stop_signal = get_u32(&r);
+	ret->stop_timeout_ms = (int64_t)get_u64(&r);
+	ret->id = get_str(&r);
+	ret->idle = get_str(&r);
+	ret->reap = get_strs(&r);
+	for (size_t i = 0; i < 3; i++)
+		r.bad |= *fds[i] == PROTO_NO_FD;
+	return reader_end(&r, "a request to watch a container", err);
+}
+
+int proto_words_get(const struct proto_message *m, uint32_t *v, size_t n, struct str *rest, struct err **err)
+{
+	struct reader r = reader_of(m);
+	for (size_t i = 0; i < n; i++)
+		v[i] = get_u32(&r);
+	if (rest) {
+		*rest = (struct str){ r.p, r.n };
+		r.n = 0;
+	}
+	return reader_end(&r, "a message", err);
+}
+
+void proto_monitor_release(struct proto_monitor *m)
+{
+	proto_run_release(&m->run);
+	free(m->reap);
+	m->reap = NULL;
+}
+
 
 void proto_run_release(struct proto_run *r)
 {

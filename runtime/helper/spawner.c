@@ -13,6 +13,8 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "runtime/helper/child.h"
+#include "runtime/helper/monitor.h"
 #include "runtime/helper/nest.h"
 #include "runtime/helper/proto.h"
 #include "runtime/helper/stage1.h"
@@ -44,6 +46,7 @@ struct spawner {
 	int epoll, socket, parent_fd;
 	struct step *steps;
 	struct busy *busy;
+	bool used;           /* a request has come: it is no monitor any more */
 };
 
 static void answer(int fd, enum proto_kind kind, struct str body, const int *fds, uint32_t n_fds)
@@ -59,28 +62,6 @@ static void answer_error(int fd, const struct err *e)
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	proto_error_put(&b, e);
 	answer(fd, PROTO_ERROR, sb_str(&b), NULL, 0);
-}
-
-static void step_kill(const struct step *s)
-{
-	_cleanup_close_ int fd = s->cgroup_fd < 0 ? -1 : openat(s->cgroup_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "1", 1) != 1)
-		sys_pidfd_send_signal(s->pidfd, SIGKILL);
-}
-
-/* Whether the kernel killed a process of the group for want of memory. */
-static bool oom_killed(const struct step *s)
-{
-	if (!s->watch_oom || s->cgroup_fd < 0)
-		return false;
-	_cleanup_close_ int fd = openat(s->cgroup_fd, "memory.events", O_RDONLY | O_CLOEXEC);
-	char text[512];
-	ssize_t n = fd < 0 ? -1 : io_read_full(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return false;
-	text[n] = 0;
-	const char *at = strstr(text, "oom_kill ");
-	return at && strtoul(at + strlen("oom_kill "), NULL, 10) > 0;
 }
 
 static bool cgroup_remove(const struct spawner *sp, const char *name)
@@ -122,18 +103,8 @@ static void step_free(struct spawner *sp, struct step *s)
 /* Its pid 1 is dead, and with it its pid namespace: the kernel reaps all others before it lets us reap this one. */
 static void step_ended(struct spawner *sp, struct step *s)
 {
-	siginfo_t info = { 0 };
-	struct rusage u = { 0 };
-	while (sys_wait_pidfd(s->pidfd, &info, &u) < 0 && errno == EINTR)
-		;
-	struct proto_exit e = {
-		.signaled = info.si_code != CLD_EXITED,
-		.status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status,
-		.oom = oom_killed(s),
-		.user_us = u.ru_utime.tv_sec * INT64_C(1000000) + u.ru_utime.tv_usec,
-		.system_us = u.ru_stime.tv_sec * INT64_C(1000000) + u.ru_stime.tv_usec,
-		.max_rss_kib = u.ru_maxrss,
-	};
+	struct proto_exit e;
+	child_wait(s->pidfd, s->watch_oom ? s->cgroup_fd : -1, &e);
 	/* Not left to close: cbuild may hold the same pidfd still, and with it the entry would live on. */
 	epoll_ctl(sp->epoll, EPOLL_CTL_DEL, s->pidfd, NULL);
 	for (struct step **p = &sp->steps; *p; p = &(*p)->next)
@@ -151,57 +122,6 @@ static void step_ended(struct spawner *sp, struct step *s)
 	step_free(sp, s);
 }
 
-/* Field 22 of /proc/PID/stat; 0 when it cannot be read. The name in field 2 may hold anything: count from the last bracket. */
-static uint64_t start_time(const struct spawner *sp, int pid)
-{
-	char path[32], text[1024];
-	snprintf(path, sizeof(path), "%d/stat", pid);
-	_cleanup_close_ int fd = openat(sp->nest.proc_fd, path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return 0;
-	text[n] = 0;
-	char *at = strrchr(text, ')');
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at + 1, NULL, 10) : 0;
-}
-
-static void write_record(const struct spawner *sp, int fd, int pid)
-{
-	char line[64];
-	int n = snprintf(line, sizeof(line), "%d %" PRIu64 "\n", pid, start_time(sp, pid));
-	/* The cgroup in its first line is the sure way; this serves where there is none. */
-	if (write(fd, line, (size_t)n) != n)
-		errno = 0;
-}
-
-static int take_fd(struct proto_message *m, uint32_t index)
-{
-	return index == PROTO_NO_FD ? -1 : STEAL_FD(m->fds[index]);
-}
-
-static int clone_child(struct spawner *sp, const struct proto_run *r, struct proto_message *m, struct step *s, struct err **err)
-{
-	struct clone_args a = {
-		.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC,
-		.pidfd = (uintptr_t)&s->pidfd,
-		.exit_signal = SIGCHLD,
-	};
-	if (r->flags & PROTO_NEW_NET)
-		a.flags |= CLONE_NEWNET;
-	if (sp->nest.cgroup2)
-		a.flags |= CLONE_NEWCGROUP;
-	if (s->cgroup_fd >= 0) {
-		a.flags |= CLONE_INTO_CGROUP;
-		a.cgroup = (uint64_t)s->cgroup_fd;
-	}
-	int pid = sys_clone3(&a);
-	if (!pid)
-		stage1_main(&(struct stage1){ .nest = &sp->nest, .run = r, .message = m, .answer_fd = s->answer_fd });
-	return pid < 0 ? err_sys(err, "make the container's namespaces") : pid;
-}
-
 static int watch(const struct spawner *sp, struct step *s, struct err **err)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = s };
@@ -213,25 +133,25 @@ static int step_start(struct spawner *sp, struct proto_message *m, struct step *
 	struct proto_run r;
 	int pid = proto_run_get(m, &r, err);
 	if (!pid) {
-		s->cgroup_fd = take_fd(m, r.cgroup_fd);
+		s->cgroup_fd = child_take_fd(m, r.cgroup_fd);
 		free(s->cgroup_name);
 		s->cgroup_name = xstrdup(r.cgroup_name);
 		s->watch_oom = r.flags & PROTO_WATCH_OOM;
 		s->locks = xcalloc(r.n_mounts, sizeof(*s->locks));
 		for (uint32_t i = 0; i < r.n_mounts; i++)
 			if (r.mounts[i].lock_fd != PROTO_NO_FD && m->fds[r.mounts[i].lock_fd] >= 0)
-				s->locks[s->n_locks++] = take_fd(m, r.mounts[i].lock_fd);
+				s->locks[s->n_locks++] = child_take_fd(m, r.mounts[i].lock_fd);
 		pid = strchr(r.cgroup_name, '/') ? err_set(err, ERR_INVALID, "a control group named '%s'", r.cgroup_name) :
-						   clone_child(sp, &r, m, s, err);
+						   child_clone(&(struct child){ &sp->nest, &r, m, s->cgroup_fd, s->answer_fd, -1 }, &s->pidfd, err);
 	}
 	if (pid > 0 && r.record_fd != PROTO_NO_FD)
-		write_record(sp, m->fds[r.record_fd], pid);
+		child_record(&sp->nest, m->fds[r.record_fd], pid);
 	proto_run_release(&r);
 	if (pid < 0)
 		return -1;
 	if (watch(sp, s, err) < 0) {
 		siginfo_t info;
-		step_kill(s);
+		child_kill(s->pidfd, s->cgroup_fd);
 		sys_pidfd_send_signal(s->pidfd, SIGKILL);
 		sys_wait_pidfd(s->pidfd, &info, NULL);
 		return -1;
@@ -243,7 +163,7 @@ static void run(struct spawner *sp, struct proto_message *m)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct step *s = xcalloc(1, sizeof(*s));
-	*s = (struct step){ .pidfd = -1, .cgroup_fd = -1, .answer_fd = take_fd(m, 0), .cgroup_name = xstrdup("") };
+	*s = (struct step){ .pidfd = -1, .cgroup_fd = -1, .answer_fd = child_take_fd(m, 0), .cgroup_name = xstrdup("") };
 	int32_t pid = step_start(sp, m, s, &e);
 	if (pid < 0) {
 		answer_error(s->answer_fd, e);
@@ -263,12 +183,18 @@ static bool serve(struct spawner *sp)
 	int r = proto_recv(sp->socket, false, &m, &e);
 	if (r <= 0)
 		return !r;
-	if (m.kind != PROTO_RUN || !m.n_fds)
+	if ((m.kind != PROTO_RUN && (m.kind != PROTO_MONITOR || sp->used)) || !m.n_fds)
 		return false;
-	if (sp->broken)
+	sp->used = true;
+	if (sp->broken) {
 		answer_error(m.fds[0], sp->broken);
-	else
+	} else if (m.kind == PROTO_MONITOR) {
+		close(sp->socket);
+		close(sp->epoll);
+		monitor_main(&sp->nest, sp->parent_fd, &m);
+	} else {
 		run(sp, &m);
+	}
 	return true;
 }
 
@@ -282,7 +208,7 @@ static int hello(struct spawner *sp, struct err **err)
 		return err_set(err, ERR_INVALID, "start the helper: the first message is another");
 	if (proto_hello_get(&m, &h, err) < 0 || nest_enter(&m, &h, &sp->nest, err) < 0)
 		return -1;
-	sp->parent_fd = take_fd(&m, h.parent_fd);
+	sp->parent_fd = child_take_fd(&m, h.parent_fd);
 	return 0;
 }
 
@@ -333,7 +259,7 @@ static void loop(struct spawner *sp)
 		open = false;
 		epoll_ctl(sp->epoll, EPOLL_CTL_DEL, sp->socket, NULL);
 		for (struct step *s = sp->steps; s; s = s->next)
-			step_kill(s);
+			child_kill(s->pidfd, s->cgroup_fd);
 	}
 	for (int i = 0; sp->busy && i < RMDIR_TRIES; i++) {
 		usleep(2000);

@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 
 #include "base/err.h"
+#include "runtime/helper/console.h"
 #include "runtime/helper/creds.h"
+#include "runtime/helper/init.h"
 #include "runtime/helper/mounts.h"
 #include "runtime/helper/nest.h"
 #include "runtime/helper/program.h"
@@ -31,7 +33,10 @@ static int close_foreign(const struct stage1 *s, struct err **err)
 		return err_sys(err, "place the answer's descriptor");
 	keep[n++] = STAGE1_ANSWER_FD;
 	keep[n++] = STAGE1_PARENT_FD;
-	keep[n++] = s->message->fds[r->root_fd];
+	if (r->root_fd != PROTO_NO_FD)
+		keep[n++] = s->message->fds[r->root_fd];
+	if (s->container_fd >= 0)
+		keep[n++] = s->container_fd;
 	for (int i = 0; i < 3; i++)
 		if (r->stdio[i] != PROTO_NO_FD)
 			keep[n++] = s->message->fds[r->stdio[i]];
@@ -85,12 +90,26 @@ static int namespaces(const struct stage1 *s, struct err **err)
 	return r->flags & PROTO_NEW_NET ? loopback_up(err) : 0;
 }
 
+/* A process that joins a container: as its pid 1 is, but in the pid namespace, which the monitor's clone put it into. */
+static int join(const struct stage1 *s, struct err **err)
+{
+	int flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | (s->nest->cgroup2 ? CLONE_NEWCGROUP : 0);
+	if (setns(s->container_fd, flags) < 0)
+		return errno == ESRCH ? err_set(err, ERR_NOT_FOUND, "the container is not running") : err_sys(err, "enter the container");
+	return setsid() < 0 ? err_sys(err, "start a session") : 0;
+}
+
 /* 5. Descriptors 0–2. What is not given is the container's own /dev/null: through the host's its mode could be changed. */
 static int place_stdio(const struct stage1 *s, struct err **err)
 {
+	bool joins = s->container_fd >= 0;
+	const char *null_path = joins ? "/dev/null" : "/c/dev/null";
+	if (s->run->flags & PROTO_TTY)
+		return console_place(s->run, joins ? "/dev/pts/ptmx" : "/c/dev/pts/ptmx", joins ? NULL : "/c/dev/console",
+				     STAGE1_ANSWER_FD, err);
 	for (int i = 0; i < 3; i++) {
 		uint32_t given = s->run->stdio[i];
-		_cleanup_close_ int null = given == PROTO_NO_FD ? open("/c/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
+		_cleanup_close_ int null = given == PROTO_NO_FD ? open(null_path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW) : -1;
 		int fd = given == PROTO_NO_FD ? null : s->message->fds[given];
 		if (fd < 0 || dup2(fd, i) < 0)
 			return err_sys(err, "place descriptor %d", i);
@@ -127,7 +146,7 @@ static int enter_cwd(const struct proto_run *r, struct err **err)
 	if (chdir(r->cwd) < 0) {
 		if (errno == EACCES || errno == EPERM)
 			return 0;
-		if (errno != ENOENT)
+		if (errno != ENOENT || r->flags & PROTO_JOIN)
 			return err_sys(err, "enter the working directory '%s'", r->cwd);
 		if (make_cwd(r, err) < 0)
 			return -1;
@@ -173,10 +192,15 @@ static int prepare(const struct stage1 *s, char **ret_program, struct err **err)
 		return -1;
 	if (r->join_fd != PROTO_NO_FD && write(s->message->fds[r->join_fd], "0", 1) < 0)
 		return err_sys(err, "enter the devices cgroup");
-	if (tie_to_parent(err) < 0 || namespaces(s, err) < 0)
+	if (tie_to_parent(err) < 0)
 		return -1;
-	if (mounts_make(s->nest, r, err) < 0 || place_stdio(s, err) < 0 || mounts_enter(s->nest, r, s->message, err) < 0)
+	if (s->container_fd >= 0) {
+		if (join(s, err) < 0 || place_stdio(s, err) < 0)
+			return -1;
+	} else if (namespaces(s, err) < 0 || mounts_make(s->nest, r, err) < 0 || place_stdio(s, err) < 0 ||
+		   mounts_enter(s->nest, r, s->message, err) < 0) {
 		return -1;
+	}
 	umask(022);
 	return identity(r, ret_program, err);
 }
@@ -187,6 +211,8 @@ _Noreturn void stage1_main(const struct stage1 *s)
 	char *program = NULL;
 	if (!prepare(s, &program, &err)) {
 		/* 16. The spawner blocks signals instead of ignoring them: one call gives a new program default actions. */
+		if (s->run->flags & PROTO_INIT)
+			init_fork(s->run, STAGE1_ANSWER_FD);
 		sigset_t none;
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);

@@ -19,6 +19,7 @@ struct stage1 {
 	const struct proto_run *run;
 	struct proto_message *message;
 	int answer_fd;
+	int container_fd;        /* pidfd of the container whose namespaces it joins; -1: it has its own */
 };
 
 /* Called in the child. Executes the program, or sends the error and ends the process. */

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -15,6 +16,21 @@ static int64_t parse(const char *text)
 	if (clock_parse(str_c(text), &ns, &err) < 0)
 		fail_msg("%s", err->msg);
 	return ns;
+}
+
+static void days_are_the_librarys(void **state)
+{
+	(void)state;
+	/* Every day from 1677 to 2262, against the C library. */
+	for (int64_t day = -106751; day <= 106751; day++) {
+		time_t t = (time_t)(day * 86400 + 3723);
+		struct tm tm;
+		char want[CLOCK_TEXT], got[CLOCK_TEXT];
+		gmtime_r(&t, &tm);
+		strftime(want, sizeof(want), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		assert_string_equal(clock_text((int64_t)t * 1000000000, got), want);
+		assert_true(parse(want) == (int64_t)t * 1000000000);
+	}
 }
 
 static void times_round_trip(void **state)
@@ -51,7 +67,7 @@ static void not_times(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(times_round_trip), cmocka_unit_test(years_beyond_64_bits),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(days_are_the_librarys), cmocka_unit_test(times_round_trip), cmocka_unit_test(years_beyond_64_bits),
 					    cmocka_unit_test(not_times) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
