@@ -97,7 +97,7 @@ static void show_warnings(struct registry *r, const struct call *c, const struct
 		_cleanup_(sb_releasep) struct sb b = { 0 };
 		sb_printf(&b, "%s says: ", c->host->name);
 		sb_add_printable(&b, str_sub(str_sub(w, quote + 1, end), 0, SHOWN));
-		session_warn(r, sb_str(&b));
+		registry_warn(r, sb_str(&b));
 	}
 }
 

@@ -39,7 +39,7 @@ struct transfer {
 
 static bool stopped(const struct registry *r, const struct fetch *f)
 {
-	return session_canceled(r) || (f->stop && atomic_load_explicit(f->stop, memory_order_relaxed));
+	return registry_canceled(r) || (f->stop && atomic_load_explicit(f->stop, memory_order_relaxed));
 }
 
 /* Opens and locks tmp/partial/<hex>; waits for another who writes it. *ret_done: he has brought it meanwhile. */
@@ -324,10 +324,10 @@ static int transfer(struct transfer *t, struct cache *c, struct err **err)
 	if (take_up(t, err) < 0)
 		return -1;
 	struct http *http = NULL;
-	if (t->have < t->size && session_http_take(t->r, &http, err) < 0)
+	if (t->have < t->size && registry_http_take(t->r, &http, err) < 0)
 		return -1;
 	int r = from_hosts(t, http, err);
-	session_http_give(t->r, http);
+	registry_http_give(t->r, http);
 	/* What can be taken up stays; what was wrong is gone. */
 	if (r < 0 && !t->have)
 		unlinkat(cache_store_root_fd(t->r->o.store), t->path, 0);

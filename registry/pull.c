@@ -250,8 +250,8 @@ static int look_around(struct pull *p, struct cache *c, bool *ret_missing, struc
 static int coordinate(struct pull *p, struct err **err)
 {
 	struct registry *r = p->r;
-	p->transfers = session_transfers(r);
-	p->cpu = session_cpu(r);
+	p->transfers = registry_transfers(r);
+	p->cpu = registry_cpu(r);
 	pthread_mutex_lock(&r->lock);
 	while (advance(p))
 		pthread_cond_wait(&r->changed, &r->lock);

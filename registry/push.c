@@ -80,13 +80,13 @@ static int send_blob(struct blob *b, struct cache *c, struct err **err)
 	/* A guess: without it the blob is sent. */
 	if (cache_source_get(c, &b->d->digest, str_c(p->host->name), p->to->path, &from, &ignored) < 0)
 		sb_reset(&from);
-	if (session_http_take(p->r, &http, err) < 0)
+	if (registry_http_take(p->r, &http, err) < 0)
 		return -1;
 	struct upload u = { .host = p->host, .repo = p->to->path, .digest = b->d->digest, .size = size, .fd = fd, .ask = p->ask,
 			    .mount_from = sb_str(&from), .mounts_refused = &p->mounts_refused, .stop = &p->stop,
 			    .progress = on_progress, .arg = b };
 	int r = upload_blob(p->r, http, &u, &b->way, err);
-	session_http_give(p->r, http);
+	registry_http_give(p->r, http);
 	err_drop(&ignored);
 	if (!r && cache_source_put(c, &b->d->digest, str_c(p->host->name), p->to->path, &ignored) < 0)
 		log_debug("note where %s is: %s", b->push->host->name, ignored->msg);
@@ -158,7 +158,7 @@ static bool advance(struct push *p, struct pool *pool)
 static int send_blobs(struct push *p, struct err **err)
 {
 	struct registry *r = p->r;
-	struct pool *pool = session_transfers(r);
+	struct pool *pool = registry_transfers(r);
 	for (size_t i = 0; i < p->n; i++)
 		p->blobs[i].started = p->blobs[i].done = false;
 	pthread_mutex_lock(&r->lock);
@@ -271,14 +271,14 @@ static void count(const struct push *p, struct pushed *ret)
 static int run(struct push *p, struct err **err)
 {
 	struct http *http = NULL;
-	if (session_http_take(p->r, &http, err) < 0)
+	if (registry_http_take(p->r, &http, err) < 0)
 		return -1;
 	int r = look_for_repository(p, http, err);
 	if (!r)
 		r = send_blobs(p, err);
 	if (!r)
 		r = finish(p, http, err);
-	session_http_give(p->r, http);
+	registry_http_give(p->r, http);
 	return r;
 }
 

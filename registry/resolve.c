@@ -79,7 +79,7 @@ static int from_name(struct resolve *s, bool *ret_found, struct err **err)
 
 static int get_http(struct resolve *s, struct err **err)
 {
-	return s->http ? 0 : session_http_take(s->r, &s->http, err);
+	return s->http ? 0 : registry_http_take(s->r, &s->http, err);
 }
 
 static int keep(struct resolve *s, struct str bytes, struct err **err)
@@ -95,7 +95,7 @@ static int ask_manifest(struct resolve *s, struct str what, const struct digest 
 	if (hosts_get(s->r->hosts, s->ref->domain, &host, err) < 0 || get_http(s, err) < 0)
 		return -1;
 	if (host->warning)
-		session_warn(s->r, str_c(host->warning));
+		registry_warn(s->r, str_c(host->warning));
 	for (size_t i = 0; i < host->n_mirrors; i++) {
 		struct host *m = host->mirrors[i];
 		_cleanup_(err_dropp) struct err *e = NULL;
@@ -325,7 +325,7 @@ static int local_only(struct resolve *s, bool *ret_found, struct err **err)
 		*ret_found = false;
 	if (*ret_found) {
 		struct str text = arena_printf(s->a, "%.*s is an image of this store and could not be pulled", STR_ARG(s->full));
-		session_warn(s->r, text);
+		registry_warn(s->r, text);
 	}
 	return 0;
 }
@@ -377,7 +377,7 @@ int registry_resolve(struct registry *r, struct cache *c, struct arena *a, const
 	struct resolve s = { .r = r, .c = c, .a = a, .ref = ref, .full = ref_full(a, ref), .wanted = platform,
 			     .platform = oci_platform_text(a, platform) };
 	int rc = run(&s, policy, err);
-	session_http_give(r, s.http);
+	registry_http_give(r, s.http);
 	if (rc < 0)
 		return -1;
 	s.out.ref = *ref;

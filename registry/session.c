@@ -10,7 +10,7 @@
 #include "registry/hosts.h"
 #include "registry/http.h"
 
-struct registry *session_new(const struct registry_options *o, const struct hosts_options *hosts, unsigned retry_ms, unsigned stall_s)
+struct registry *registry_new_with(const struct registry_options *o, const struct hosts_options *hosts, unsigned retry_ms, unsigned stall_s)
 {
 	struct registry *r = xcalloc(1, sizeof(*r));
 	r->o = *o;
@@ -26,7 +26,7 @@ struct registry *session_new(const struct registry_options *o, const struct host
 
 struct registry *registry_new(const struct registry_options *o)
 {
-	return session_new(o, NULL, 0, 0);
+	return registry_new_with(o, NULL, 0, 0);
 }
 
 void registry_free(struct registry *r)
@@ -46,7 +46,7 @@ void registry_free(struct registry *r)
 	free(r);
 }
 
-int session_http_take(struct registry *r, struct http **ret, struct err **err)
+int registry_http_take(struct registry *r, struct http **ret, struct err **err)
 {
 	if (r->o.offline)
 		return err_set(err, ERR_NETWORK, "no connection is made: --offline");
@@ -63,7 +63,7 @@ int session_http_take(struct registry *r, struct http **ret, struct err **err)
 	return 0;
 }
 
-void session_http_give(struct registry *r, struct http *h)
+void registry_http_give(struct registry *r, struct http *h)
 {
 	if (!h)
 		return;
@@ -99,12 +99,12 @@ static struct pool *pool_of(struct registry *r, struct pool **at, const char *na
 	return p;
 }
 
-struct pool *session_transfers(struct registry *r)
+struct pool *registry_transfers(struct registry *r)
 {
 	return pool_of(r, &r->transfers, "transfer", TRANSFERS);
 }
 
-struct pool *session_cpu(struct registry *r)
+struct pool *registry_cpu(struct registry *r)
 {
 	if (r->o.cpu)
 		return r->o.cpu;
@@ -112,7 +112,7 @@ struct pool *session_cpu(struct registry *r)
 	return pool_of(r, &r->own_cpu, "cpu", cores > 1 && cores < 64 ? (unsigned)cores : 2);
 }
 
-void session_warn(struct registry *r, struct str text)
+void registry_warn(struct registry *r, struct str text)
 {
 	pthread_mutex_lock(&r->lock);
 	bool fresh = !map_has(&r->warned, text) && r->warned.n < 100;
@@ -123,7 +123,7 @@ void session_warn(struct registry *r, struct str text)
 		event_emit(r->o.events, &(struct event){ .kind = EVENT_WARNING, .text = text });
 }
 
-bool session_canceled(const struct registry *r)
+bool registry_canceled(const struct registry *r)
 {
 	return r->o.cancel && atomic_load_explicit(r->o.cancel, memory_order_relaxed);
 }

@@ -41,19 +41,19 @@ struct registry {
 };
 
 /* For tests: a session with hosts of its own, a shorter pause before a retry and a shorter patience. */
-struct registry *session_new(const struct registry_options *o, const struct hosts_options *hosts, unsigned retry_ms, unsigned stall_s);
+struct registry *registry_new_with(const struct registry_options *o, const struct hosts_options *hosts, unsigned retry_ms, unsigned stall_s);
 
 /* A handle, to be given back. ERR_NETWORK when the command is offline, ERR_UNSUPPORTED without libcurl. */
-NODISCARD int session_http_take(struct registry *r, struct http **ret, struct err **err);
+NODISCARD int registry_http_take(struct registry *r, struct http **ret, struct err **err);
 /* Gives a handle back; NULL is fine. */
-void session_http_give(struct registry *r, struct http *h);
+void registry_http_give(struct registry *r, struct http *h);
 
 /* The pools; made at the first call. */
-struct pool *session_transfers(struct registry *r);
-struct pool *session_cpu(struct registry *r);
+struct pool *registry_transfers(struct registry *r);
+struct pool *registry_cpu(struct registry *r);
 
 /* Emits a warning, each text once. Any thread. */
-void session_warn(struct registry *r, struct str text);
+void registry_warn(struct registry *r, struct str text);
 
 /* Whether the command was canceled. */
-bool session_canceled(const struct registry *r);
+bool registry_canceled(const struct registry *r);

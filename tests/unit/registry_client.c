@@ -18,8 +18,8 @@ static atomic_bool cancel;
 static void begin(const char *config)
 {
 	fake = fake_start(config);
-	session = session_new(&(struct registry_options){ .cancel = &cancel }, &(struct hosts_options){ .config = "/nonexistent" }, 1, 2);
-	if (session_http_take(session, &http, &e) < 0) {
+	session = registry_new_with(&(struct registry_options){ .cancel = &cancel }, &(struct hosts_options){ .config = "/nonexistent" }, 1, 2);
+	if (registry_http_take(session, &http, &e) < 0) {
 		printf("skipped: %s\n", e->msg);
 		exit(77);
 	}
@@ -31,7 +31,7 @@ static void end(void)
 	client_manifest_release(&m);
 	memset(&m, 0, sizeof(m));
 	err_drop(&e);
-	session_http_give(session, http);
+	registry_http_give(session, http);
 	registry_free(session);
 	fake_stop(&fake);
 }
@@ -278,9 +278,9 @@ static void *get_from_thread(void *arg)
 	struct http *h = NULL;
 	struct err *error = NULL;
 	struct client_manifest got = { 0 };
-	bool ok = !session_http_take(session, &h, &error) &&
+	bool ok = !registry_http_take(session, &h, &error) &&
 		  !client_manifest_get(session, h, host, STR("a/b"), STR("1"), NULL, &got, &error);
-	session_http_give(session, h);
+	registry_http_give(session, h);
 	client_manifest_release(&got);
 	err_drop(&error);
 	return ok ? arg : NULL;
@@ -344,8 +344,8 @@ static void test_tls(void **state)
 	_cleanup_free_ char *json = xasprintf("{\"registries\":{\"%s\":{\"ca\":\"%s.crt\"}}}", fake.host, pem);
 	err_drop(&e);
 	assert_int_equal(io_replace_file(AT_FDCWD, settings, str_c(json), 0600, false, &e), 0);
-	session = session_new(&(struct registry_options){ 0 }, &(struct hosts_options){ .config = settings }, 1, 2);
-	assert_int_equal(session_http_take(session, &http, &e), 0);
+	session = registry_new_with(&(struct registry_options){ 0 }, &(struct hosts_options){ .config = settings }, 1, 2);
+	assert_int_equal(registry_http_take(session, &http, &e), 0);
 	assert_int_equal(hosts_get(session->hosts, str_c(fake.host), &host, &e), 0);
 	assert_int_equal(get(), 0);
 	end();
@@ -359,10 +359,10 @@ static void test_tls(void **state)
 static void test_offline(void **state)
 {
 	(void)state;
-	struct registry *r = session_new(&(struct registry_options){ .offline = true }, NULL, 1, 1);
+	struct registry *r = registry_new_with(&(struct registry_options){ .offline = true }, NULL, 1, 1);
 	struct http *h = NULL;
 	struct err *error = NULL;
-	assert_int_equal(session_http_take(r, &h, &error), -1);
+	assert_int_equal(registry_http_take(r, &h, &error), -1);
 	assert_non_null(strstr(error->msg, "offline"));
 	err_drop(&error);
 	registry_free(r);

@@ -28,7 +28,7 @@ static const struct oci_platform amd64 = { { "linux", 5 }, { "amd64", 5 }, { 0 }
 
 static void open_session(bool offline)
 {
-	session = session_new(&(struct registry_options){ .store = store, .offline = offline }, &(struct hosts_options){ .config = settings }, 1, 2);
+	session = registry_new_with(&(struct registry_options){ .store = store, .offline = offline }, &(struct hosts_options){ .config = settings }, 1, 2);
 }
 
 static void begin(const char *config)
@@ -235,10 +235,10 @@ static void test_take_up(void **state)
 		struct http *http = NULL;
 		struct sb bytes = { 0 };
 		assert_int_equal(hosts_get(session->hosts, str_c(fake.host), &host, &e), 0);
-		assert_int_equal(session_http_take(session, &http, &e), 0);
+		assert_int_equal(registry_http_take(session, &http, &e), 0);
 		struct fetch f = { .host = host, .repo = STR("a"), .blob = d };
 		assert_int_equal(fetch_small(session, http, &f, &bytes, &e), 0);
-		session_http_give(session, http);
+		registry_http_give(session, http);
 		if (!good)
 			bytes.p[7] ^= 1;
 		_cleanup_free_ char *path = xasprintf("tmp/partial/%s", digest_hex(&d->digest, hex));

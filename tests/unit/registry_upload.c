@@ -18,8 +18,8 @@ static enum upload_way way;
 static void begin(const char *config, uint64_t chunk, size_t size)
 {
 	fake = fake_start(config);
-	session = session_new(&(struct registry_options){ 0 }, &(struct hosts_options){ .config = "/nonexistent" }, 1, 2);
-	if (session_http_take(session, &http, &e) < 0) {
+	session = registry_new_with(&(struct registry_options){ 0 }, &(struct hosts_options){ .config = "/nonexistent" }, 1, 2);
+	if (registry_http_take(session, &http, &e) < 0) {
 		printf("skipped: %s\n", e->msg);
 		exit(77);
 	}
@@ -38,7 +38,7 @@ static void end(void)
 {
 	err_drop(&e);
 	close(u.fd);
-	session_http_give(session, http);
+	registry_http_give(session, http);
 	registry_free(session);
 	fake_stop(&fake);
 }
