@@ -190,6 +190,17 @@ static int make_dir(struct copy *cp, const char *path, const struct attributes *
 	return set_dir(cp, path, a, err);
 }
 
+/* Has the folder `path`, which look() found to be `where`, in fs; a new one with attributes `a`. */
+static int bring(struct copy *cp, const char *path, const struct stat *st, enum where where, const struct attributes *a, struct err **err)
+{
+	if (where == NOWHERE)
+		return make_dir(cp, path, a, err);
+	if (where == IN_PARENT)
+		return copy_up(cp, path, st, err);
+	note_dir(cp, str_c(path), ns_of(st->st_mtim), false, false);
+	return 0;
+}
+
 /* What folders have that the step makes by itself: 0755, or octal --chmod's bits; root, or --chown. */
 static struct attributes own_attributes(const struct copy *cp)
 {
@@ -201,6 +212,7 @@ static struct attributes own_attributes(const struct copy *cp)
 static int ensure_dir(struct copy *cp, const char *path, struct err **err)
 {
 	_cleanup_free_ char *part = xstrdup(path);
+	const struct attributes own = own_attributes(cp);
 	for (char *p = part; *p;) {
 		char *end = p + strcspn(p, "/"), keep = *end;
 		*end = '\0';
@@ -211,8 +223,7 @@ static int ensure_dir(struct copy *cp, const char *path, struct err **err)
 				return -1;
 			if (where != NOWHERE && !S_ISDIR(st.st_mode))
 				return err_set(err, ERR_INVALID, "mkdir /%s: not a directory", part);
-			struct attributes own = own_attributes(cp);
-			if (where == IN_PARENT ? copy_up(cp, part, &st, err) < 0 : make_dir(cp, part, &own, err) < 0)
+			if (bring(cp, part, &st, where, &own, err) < 0)
 				return -1;
 		}
 		*end = keep;
@@ -321,7 +332,7 @@ static int put_dir(struct match_copy *m, const struct tree_item *i, struct err *
 			return err_set(err, ERR_INVALID, "cannot copy to non-directory: /%.*s", STR_ARG(dest));
 		fresh = where == NOWHERE;
 		/* An existing one is brought up first: attributes that the source does not have stay. */
-		if (fresh ? make_dir(m->cp, dest.p, &a, err) < 0 : copy_up(m->cp, dest.p, &st, err) < 0)
+		if (bring(m->cp, dest.p, &st, where, &a, err) < 0)
 			return -1;
 	}
 	if ((d || !fresh) && set_dir(m->cp, dest.p, &a, err) < 0)
