@@ -18,7 +18,7 @@
 enum {
 	WAIT_FIRST_MS = 5,
 	WAIT_LAST_MS = 100,
-	WAL_BACKSTOP_PAGES = 4096,   /* the tail checkpoints; this bounds the log where none runs */
+	WAL_BACKSTOP_PAGES = 2048,   /* the tail checkpoints; this bounds the log where none runs */
 	WRITER_BYTE = 120,           /* SQLite's WAL_WRITE_LOCK in the -shm file */
 };
 
@@ -621,6 +621,13 @@ int db_checkpoint(struct cache *c, enum db_which which, struct err **err)
 {
 	if (want_file(c, which, err) < 0)
 		return -1;
-	int rc = sqlite3_wal_checkpoint_v2(c->db[which].h, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	return rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY ? 0 : db_fail(c, which, rc, "write", err);
+	/* The first does the work and is in nobody's way; the second empties the log, which otherwise is read by each command that
+	 * opens the file, and gives up at once where somebody reads. */
+	static const int modes[] = { SQLITE_CHECKPOINT_PASSIVE, SQLITE_CHECKPOINT_TRUNCATE };
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		int rc = sqlite3_wal_checkpoint_v2(c->db[which].h, NULL, modes[i], NULL, NULL);
+		if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
+			return db_fail(c, which, rc, "write", err);
+	}
+	return 0;
 }

@@ -151,7 +151,7 @@ struct cache *db_new(struct store *s) __attribute__((returns_nonnull));
 NODISCARD int db_open_index(struct cache *c, bool create, struct err **err);
 /* A file's user_version. */
 NODISCARD int db_version(struct cache *c, enum db_which which, int64_t *ret, struct err **err);
-/* Copies what is in the log into the database, as far as nobody is in the way. */
+/* Copies what is in the log into the database and empties it, as far as nobody is in the way. */
 NODISCARD int db_checkpoint(struct cache *c, enum db_which which, struct err **err);
 /* cache.db turned out damaged: from now on it is not used, and the next command makes a new one. */
 void db_guess_broken(struct cache *c);

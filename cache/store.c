@@ -21,7 +21,7 @@
 #include "cache/internal.h"
 #include "cache/schema.h"
 
-enum { PATIENCE_MS = 10 * 1000, WAL_WORTH_BYTES = 1024 * 1024 };
+enum { PATIENCE_MS = 10 * 1000, WAL_WORTH_BYTES = 256 * 1024 };
 
 static const char *const folders[] = { "blobs/sha256", "layers", "tmp/partial", "trash", "containers", "locks", "leases", "logs" };
 
@@ -452,9 +452,16 @@ int cache_step_lock(struct store *s, const struct digest *k, int *ret_fd, struct
 
 /* ---- durability */
 
+/* Whether a log is so long that it slows each opening (1 ms a MiB). */
+static bool wal_is_long(const struct store *s, enum db_which which)
+{
+	struct stat st;
+	return fstatat(s->root_fd, which == DB_INDEX ? "index.db-wal" : "cache.db-wal", &st, 0) == 0 && st.st_size > WAL_WORTH_BYTES;
+}
+
 bool cache_store_needs_sync(const struct store *s)
 {
-	return atomic_load(&s->dirty);
+	return atomic_load(&s->dirty) || wal_is_long(s, DB_INDEX) || wal_is_long(s, DB_GUESS);
 }
 
 static int layers_to_mark(struct store *s, struct cache *c, int64_t **ret, size_t *ret_n, struct err **err)
@@ -492,14 +499,6 @@ static int mark_synced(struct cache *c, const int64_t *ids, size_t n, struct err
 	return db_write_commit(&w, err);
 }
 
-static int checkpoint_if_worth(struct store *s, struct cache *c, enum db_which which, const char *wal, struct err **err)
-{
-	struct stat st;
-	if (fstatat(s->root_fd, wal, &st, 0) < 0 || st.st_size < WAL_WORTH_BYTES)
-		return 0;
-	return db_checkpoint(c, which, err);
-}
-
 int cache_store_sync(struct store *s, struct err **err)
 {
 	_cleanup_(cache_closep) struct cache *c = cache_open(s, err);
@@ -516,7 +515,7 @@ int cache_store_sync(struct store *s, struct err **err)
 			return -1;
 	}
 	/* Guesses may stay where they are. */
-	if (checkpoint_if_worth(s, c, DB_GUESS, "cache.db-wal", &e) < 0)
+	if (wal_is_long(s, DB_GUESS) && db_checkpoint(c, DB_GUESS, &e) < 0)
 		log_debug("%s", e->msg);
-	return checkpoint_if_worth(s, c, DB_INDEX, "index.db-wal", err);
+	return wal_is_long(s, DB_INDEX) ? db_checkpoint(c, DB_INDEX, err) : 0;
 }

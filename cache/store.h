@@ -66,9 +66,9 @@ uint64_t cache_store_counter(struct store *s);
 /* Renames `path` (below the root) into trash/ and removes it later; absent is fine. */
 NODISCARD int cache_store_trash(struct store *s, const char *path, struct err **err);
 
-/* Whether something written by this process still awaits syncfs (what `internal tail` does). */
+/* Whether there is something for `internal tail` to do: what this process wrote awaits syncfs, or a database's log is long. */
 bool cache_store_needs_sync(const struct store *s);
-/* syncfs, boot marks of layers, passive checkpoint: what runs after the result was printed. */
+/* syncfs, boot marks of layers, checkpoints: what runs after the result was printed. */
 NODISCARD int cache_store_sync(struct store *s, struct err **err);
 
 /* Step locks: an OFD lock on one byte of locks/steps for key K. 1: taken, *ret_fd holds it until closed; 0: another process
