@@ -55,6 +55,7 @@ struct store {
 	void *warn_arg;
 
 	uint8_t uuid[UUID_BYTES];
+	char short_id[9];                 /* 8 hex of the uuid */
 	char boot[BOOT_TEXT];             /* this boot's id */
 	char unique[LEASE_TEXT];          /* random: names of temporary things where there is no lease */
 

@@ -277,6 +277,8 @@ struct store *cache_store_open(const struct store_options *o, struct err **err)
 		cache_store_close(s);
 		return NULL;
 	}
+	for (size_t i = 0; i < 4; i++)
+		snprintf(s->short_id + 2 * i, 3, "%02x", s->uuid[i]);
 	return s;
 }
 
@@ -351,6 +353,11 @@ const char *cache_store_root(const struct store *s)
 const char *cache_store_run(const struct store *s)
 {
 	return s->run;
+}
+
+const char *cache_store_short_id(const struct store *s)
+{
+	return s->short_id;
 }
 
 bool cache_store_durable(const struct store *s)

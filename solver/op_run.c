@@ -1,7 +1,7 @@
 /*
  * op_run: RUN. One job on a waiter thread: work folder, overlay of the parent's chain, the process through the spawner, its output as
  * events and into the step's log, commit. Sealing follows on the cpu pool. Environment as BuildKit's executor gives it (hostname, hosts,
- * resolv.conf, HOME, no HOSTNAME variable); mount stubs are taken back before the commit.
+ * resolv.conf, HOME, no HOSTNAME variable); mount stubs are taken back by runtime/ before the process counts as ended.
  */
 #include "solver/internal.h"
 
@@ -21,7 +21,6 @@
 #include "cache/store.h"
 #include "runtime/spawner.h"
 #include "runtime/user.h"
-#include "solver/stubs.h"
 
 struct digest op_run_digest(const struct plan_step *p)
 {
@@ -321,6 +320,7 @@ static int start(struct running *r, struct arena *a, int root, struct run_mounts
 	spec.hostname = arena_cstr(a, p->hostname);
 	spec.mounts = m->v;
 	spec.n_mounts = m->n;
+	spec.remove_stubs = true;
 	spec.stdio[0] = -1;
 	spec.stdio[1] = r->out[1];
 	spec.stdio[2] = r->err[1];
@@ -344,13 +344,9 @@ static int execute(struct step_job *j, struct cache *c, struct work *w, struct e
 	struct running r = { .s = j->s, .out = { -1, -1 }, .err = { -1, -1 }, .log = build_log_open(j->s->b, j->s) };
 	struct run_mounts m = { 0 };
 	_cleanup_close_ int root = -1;
-	struct stubs stubs;
-	stubs_init(&stubs);
 	int result = make_mounts(j->s, a, &m, err);
 	if (!result)
 		result = cache_layer_mount(c, files_chain(j->parent), w, &root, err);
-	if (!result)
-		result = stubs_note(&stubs, root, m.v, m.n, err);
 	if (!result)
 		result = start(&r, a, root, &m, err);
 	mem_closep(&root);
@@ -361,9 +357,6 @@ static int execute(struct step_job *j, struct cache *c, struct work *w, struct e
 		result = failed_exit(j->s->plan, &r.exit, err);
 	running_release(&r);
 	mounts_release(&m);
-	if (!result)
-		result = stubs_remove(&stubs, cache_work_fs_fd(w), err);
-	stubs_release(&stubs);
 	return result;
 }
 
