@@ -20,6 +20,7 @@ struct work {
 	char *path;                  /* "tmp/<lease>/<number>" below the root */
 	int fs_fd;
 	bool committed;
+	bool lasting;                /* a container's: mounted again and again, never `volatile` */
 	struct map marks;            /* paths with the step's own time */
 };
 

@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 #include "base/err.h"
 #include "base/io.h"
@@ -97,7 +98,10 @@ static int open_stack(struct stack *s, struct err **err)
 	if (!s->upper)
 		return 0;
 	s->upper_fd = s->upper->fs_fd;
-	if (s->chain->n && cache_work_root(s->upper_fd, s->lower[0], err) < 0)
+	struct digest mark;
+	/* What a container made of its root stays. */
+	bool again = s->upper->lasting && fgetxattr(s->upper_fd, LAYER_ROOT_XATTR, &mark, sizeof(mark)) > 0;
+	if (s->chain->n && !again && cache_work_root(s->upper_fd, s->lower[0], err) < 0)
 		return -1;
 	return open_work(s, err);
 }
@@ -137,7 +141,7 @@ static int mount_new(const struct stack *s, enum form form, int *ret_fd)
 		bad = set_layer(fs, form, "lowerdir+", s->lower[i]) < 0;
 	if (!bad && s->upper)
 		bad = set_layer(fs, form, "upperdir", s->upper_fd) < 0 || set_layer(fs, form, "workdir", s->work_fd) < 0 ||
-		      fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0;
+		      (!s->upper->lasting && fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0);
 	if (bad || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
 		int sys = errno;
 		log_reason(fs);
@@ -186,7 +190,8 @@ static void ns_options(const struct stack *s, struct sb *out)
 {
 	sb_add_c(out, "metacopy=off,redirect_dir=off,index=off,xino=auto");
 	if (s->upper)
-		sb_printf(out, ",volatile,upperdir=../%s/fs,workdir=../%s/work", s->upper->path, s->upper->path);
+		sb_printf(out, "%s,upperdir=../%s/fs,workdir=../%s/work", s->upper->lasting ? "" : ",volatile", s->upper->path,
+			  s->upper->path);
 	sb_add_c(out, ",lowerdir=");
 	for (size_t i = s->chain->n; i-- > 0;)
 		sb_printf(out, "%lld/fs:", (long long)s->chain->v[i].id);

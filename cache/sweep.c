@@ -272,6 +272,16 @@ static int sweep_one(struct store *s, struct cache *c, const char *name, bool *s
 	return 0;
 }
 
+/* Pins of a container whose folder is gone. */
+static int sweep_container(struct store *s, struct cache *c, const char *lease, struct err **err)
+{
+	_cleanup_free_ char *path = xasprintf("containers/%s", lease + 2);
+	if (!faccessat(s->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
+		return 0;
+	_cleanup_(db_write_endp) struct write w = { 0 };
+	return db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 || delete_pins(c, lease, err) < 0 ? -1 : db_write_commit(&w, err);
+}
+
 /* Pins and work whose lease has no file: it was lost with the machine's power. Rows are read before the file is looked for, and a
  * lease in use has its file from before its first row until after its last. */
 static int sweep_lost(struct store *s, struct cache *c, bool *swept, struct err **err)
@@ -290,6 +300,8 @@ static int sweep_lost(struct store *s, struct cache *c, bool *swept, struct err 
 		if (r == 0 && is_lease_id(lost.v[i]) && !lease_exists(s, lost.v[i])) {
 			*swept = true;
 			r = sweep_lease(s, c, lost.v[i], err) < 0 ? -1 : 0;
+		} else if (r == 0 && !strncmp(lost.v[i], "c/", 2)) {
+			r = sweep_container(s, c, lost.v[i], err);
 		}
 		free(lost.v[i]);
 	}

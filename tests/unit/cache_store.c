@@ -266,10 +266,11 @@ static void lost_and_half_made_leases(void **state)
 	cache_store_close(open_store(&w));
 	put_file(&w, "r/leases/.0123456789abcdef", "");
 	put_file(&w, "r/leases/notes.txt", "");
-	sql(&w, "index.db", "INSERT INTO pin(lease, kind, object) VALUES('00112233445566ff', 'layer', 1), ('c/web', 'layer', 1)");
+	sql(&w, "index.db", "INSERT INTO pin(lease, kind, object) VALUES('00112233445566ff', 'layer', 1), ('c/web', 'layer', 1), ('c/gone', 'layer', 1)");
+	assert_int_equal(mkdirat(w.fd, "r/containers/web", 0700), 0);
 	assert_int_equal(mkdirat(w.fd, "r/tmp/00112233445566ee", 0700), 0);
 	cache_store_close(open_store(&w));
-	/* A fresh hidden one may be about to be locked; a container's pin is no lease of a process. */
+	/* A fresh hidden one may be about to be locked; a container's pins live as long as its folder. */
 	assert_true(present(&w, "r/leases/.0123456789abcdef"));
 	assert_int_equal(sql(&w, "index.db", "SELECT count(*) FROM pin"), 1);
 	assert_false(present(&w, "r/tmp/00112233445566ee"));
