@@ -211,7 +211,7 @@ int plan_copy(const struct plan_at *p, struct err **err)
 	for (size_t i = 0; i < ins->excludes.n; i++)
 		step->excludes[step->n_excludes++] = ins->excludes.v[i].text;
 	step->display = plan_name(p, ins->text, step->link && !step->chmod.p);
-	p->s->step = step;
+	plan_step_stand(p, step);
 	commit(p, step, shown, dest);
 	return 0;
 }

@@ -4,13 +4,23 @@
 
 /* ---- steps and history */
 
-static struct plan_step *step_new(struct plan_bases *b, enum plan_kind kind)
+static struct plan_step *step_new(const struct plan_bases *b, enum plan_kind kind)
 {
 	struct plan_step *step = arena_new_of(b->a, struct plan_step);
-	*step = (struct plan_step){ .kind = kind, .index = (unsigned)b->n_steps, .stage = STR(""), .keyword = STR(""),
-				    .keep_git_dir = -1 };
+	*step = (struct plan_step){ .kind = kind, .stage = STR(""), .keyword = STR(""), .keep_git_dir = -1 };
+	return step;
+}
+
+static struct plan_step *step_add(struct plan_bases *b, struct plan_step *step)
+{
+	step->index = (unsigned)b->n_steps;
 	PLAN_ADD(b->a, b->steps, b->n_steps, b->cap_steps, step);
 	return step;
+}
+
+void plan_step_stand(const struct plan_at *p, struct plan_step *step)
+{
+	p->s->step = step_add(p->b, step);
 }
 
 struct plan_step *plan_step_new(const struct plan_at *p, enum plan_kind kind)
@@ -31,7 +41,7 @@ struct plan_step *plan_context_step(struct plan_bases *b, const struct plan_pair
 	for (size_t i = 0; i < b->n_steps; i++)
 		if (b->steps[i]->kind == PLAN_CONTEXT && str_eq(b->steps[i]->context, name))
 			return b->steps[i];
-	struct plan_step *step = step_new(b, PLAN_CONTEXT);
+	struct plan_step *step = step_add(b, step_new(b, PLAN_CONTEXT));
 	step->context = name;
 	step->context_value = context ? context->value : STR("");
 	step->display = context ? arena_printf(b->a, "[context %.*s] load from client", STR_ARG(name)) :
@@ -42,7 +52,7 @@ struct plan_step *plan_context_step(struct plan_bases *b, const struct plan_pair
 static struct plan_step *scratch_step(struct plan_bases *b)
 {
 	if (!b->scratch)
-		b->scratch = step_new(b, PLAN_SCRATCH);
+		b->scratch = step_add(b, step_new(b, PLAN_SCRATCH));
 	return b->scratch;
 }
 
@@ -53,7 +63,7 @@ static struct plan_step *image_step(struct plan_bases *b, struct plan_state *s)
 			s->step_no += s->step_total > 0;
 			return b->steps[i];
 		}
-	struct plan_step *step = step_new(b, PLAN_IMAGE);
+	struct plan_step *step = step_add(b, step_new(b, PLAN_IMAGE));
 	step->base = s->image;
 	step->at = s->at;
 	step->stage = s->name.p ? s->name : STR("");

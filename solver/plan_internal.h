@@ -164,6 +164,8 @@ void plan_reach(struct plan_bases *b);
 
 /* plan_graph.c */
 struct plan_step *plan_step_new(const struct plan_at *p, enum plan_kind kind);
+/* Its inputs are steps by now: puts it behind them, and lets the stage stand on it. */
+void plan_step_stand(const struct plan_at *p, struct plan_step *step);
 /* The step of a named context; NULL: of the main one. */
 struct plan_step *plan_context_step(struct plan_bases *b, const struct plan_pair *context);
 /* Adds a history entry; step NULL: empty_layer. */

@@ -321,7 +321,7 @@ int plan_workdir(const struct plan_at *p, struct err **err)
 		step->path = plan_cwd(p);
 		step->owner = p->s->img.config.user;
 		step->display = plan_name(p, p->cmd->ins->text, false);
-		p->s->step = step;
+		plan_step_stand(p, step);
 	}
 	plan_commit(p, step, arena_printf(p->b->a, "WORKDIR %.*s", STR_ARG(text)));
 	return 0;

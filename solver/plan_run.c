@@ -247,7 +247,7 @@ int plan_run(const struct plan_at *p, struct err **err)
 	step->user = p->s->img.config.user;
 	step->hostname = hostname(p->b->o);
 	step->display = plan_name_run(p, arena_printf(p->b->a, "%.*s%.*s", STR_ARG(ins->text), STR_ARG(summed)), &secrets);
-	p->s->step = step;
+	plan_step_stand(p, step);
 	commit(p, step);
 	return 0;
 }

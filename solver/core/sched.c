@@ -44,13 +44,17 @@ void core_state(struct graph *g, struct vertex *v, enum vertex_state s)
 	g->hooks.transition(g->hooks.arg, v);
 }
 
-/* Wants v's result id, and its files where `files`. */
+/* Wants v's result id, and its files where `files`. What is there already is done at once, so that it is shown before its consumers. */
 static void want(struct graph *g, struct vertex *v, bool files)
 {
 	if (v->wanted && (v->files_wanted || !files))
 		return;
 	v->wanted = true;
 	v->files_wanted |= files;
+	if (v->class->source != OP_STEP && v->files && !ended(v)) {
+		v->how = HOW_FIXED;
+		core_state(g, v, VERTEX_DONE);
+	}
 	core_queue(g, v);
 }
 
