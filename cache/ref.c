@@ -205,6 +205,8 @@ int ref_parse(struct arena *a, struct str text, struct ref *ret, struct err **er
 	struct str head, tail, name = text;
 	if (!text.n)
 		return err_set(err, ERR_INVALID, "invalid reference format: it is empty");
+	if (memchr(text.p, '\0', text.n))
+		return refuse(text, err, "it holds a NUL byte");
 	if (ref_is_id(text, 64))
 		return refuse(text, err, "64 hex digits are an image id, not a name");
 	if (str_cut(text, '/', &head, &tail) && looks_like_domain(head)) {

@@ -95,6 +95,10 @@ static void invalid_references(void **state)
 	bad("docker/Docker", "invalid reference format: repository name (docker/Docker) must be lowercase");
 	bad("Build", "invalid reference format: repository name (library/Build) must be lowercase");
 	bad("Build:v1", "repository name (library/Build) must be lowercase");
+	struct ref r;
+	_cleanup_(err_dropp) struct err *nul = NULL;
+	_cleanup_(arena_freep) struct arena *a = arena_new();
+	assert_int_equal(ref_parse(a, STR("alpine\0x"), &r, &nul), -1);
 	bad("a:", "tag");
 	bad("a@", "digest");
 	bad("h_.x/y", "host");
