@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "parser/dump.h"
 #include "parser/parse.h"
+#include "solver/check.h"
 
 enum { MAX_FILE = 64 * 1024 * 1024 };
 
@@ -15,7 +16,9 @@ static json_t *dump(struct arena *a, struct str text)
 	struct df_file *f, *directives = NULL;
 	if (df_parse(a, text, &f, &directives, &e) < 0)
 		return df_dump_error(directives, e);
-	return df_dump(a, f);
+	json_t *o = df_dump(a, f);
+	json_put(o, "check", solver_check_dump(a, f));
+	return o;
 }
 
 static json_t *dump_file(struct arena *a, const char *path, bool *ret_read)
