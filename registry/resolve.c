@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cache/blob.h"
 #include "cache/record.h"
+#include "registry/choose.h"
 #include "registry/client.h"
 #include "registry/fetch.h"
 #include "registry/hosts.h"
@@ -133,37 +134,6 @@ static int manifest_by_digest(struct resolve *s, const struct digest *d, struct 
 	return 0;
 }
 
-static const char attestation[] = "vnd.docker.reference.type";
-
-static bool is_attestation(const struct oci_descriptor *d)
-{
-	for (size_t i = 0; i < d->n_annotations; i++)
-		if (str_eq_c(d->annotations[i].name, attestation))
-			return true;
-	return str_eq(d->platform.os, STR("unknown"));
-}
-
-/* The entry of an index that fits best; the first among equals. One without a platform is usable when it is alone. */
-static int choose(const struct resolve *s, const struct oci_manifest *index, const struct oci_descriptor **ret, struct err **err)
-{
-	const struct oci_descriptor *best = NULL;
-	int best_rank = -1;
-	for (size_t i = 0; i < index->n_entries; i++) {
-		const struct oci_descriptor *d = &index->entries[i];
-		if (is_attestation(d))
-			continue;
-		int rank = d->platform.os.n ? oci_platform_rank(s->wanted, &d->platform) : index->n_entries == 1 ? 0 : -1;
-		if (rank >= 0 && (!best || rank < best_rank)) {
-			best = d;
-			best_rank = rank;
-		}
-	}
-	*ret = best;
-	if (best)
-		return 0;
-	return err_set(err, ERR_NOT_FOUND, "no match for platform %.*s in manifest", STR_ARG(s->platform));
-}
-
 static int config_of(struct resolve *s, bool ask, bool *ret_found, struct err **err)
 {
 	struct resolved *o = &s->out;
@@ -206,9 +176,9 @@ static int descend(struct resolve *s, struct digest d, struct str bytes, struct 
 			return err_set(err, ERR_LIMIT, "indexes nested deeper than %d", MAX_NESTING);
 		if (!depth)
 			o->index = d;
-		const struct oci_descriptor *entry;
-		if (choose(s, &o->manifest, &entry, err) < 0)
-			return -1;
+		const struct oci_descriptor *entry = choose_entry(&o->manifest, s->wanted);
+		if (!entry)
+			return err_set(err, ERR_NOT_FOUND, "no match for platform %.*s in manifest", STR_ARG(s->platform));
 		d = entry->digest;
 		if (manifest_by_digest(s, &d, entry->media_type, ask, ret_found, &bytes, &type, err) < 0)
 			return -1;
