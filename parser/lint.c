@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "base/map.h"
+#include "parser/mount.h"
 
 #define URL(x) STR("https://docs.docker.com/go/dockerfile/rule/" x "/")
 
@@ -84,20 +85,6 @@ static void set_rules(struct arena *a, struct str value, struct df_list *rules, 
 	}
 }
 
-/* Go's strconv.ParseBool. */
-static int parse_bool(struct str s, bool *ret)
-{
-	static const char *const yes[] = { "1", "t", "T", "TRUE", "true", "True" };
-	static const char *const no[] = { "0", "f", "F", "FALSE", "false", "False" };
-	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
-		if (str_eq_c(s, yes[i]) || str_eq_c(s, no[i])) {
-			*ret = str_eq_c(s, yes[i]);
-			return 0;
-		}
-	}
-	return -1;
-}
-
 static int set_option(struct arena *a, struct str part, struct df_lint_settings *s, struct err **err)
 {
 	struct str key = part, value = { 0 };
@@ -110,7 +97,7 @@ static int set_option(struct arena *a, struct str part, struct df_lint_settings 
 		set_rules(a, value, &s->experimental, &s->experimental_all);
 	} else if (has_value && str_eq_c(key, "error")) {
 		value = blanks_off(value);
-		if (parse_bool(value, &s->error) < 0) {
+		if (!df_bool_parse(value, &s->error)) {
 			_cleanup_(sb_releasep) struct sb bad = { 0 };
 			sb_add_goquote(&quoted, part);
 			sb_add_goquote(&bad, value);
@@ -253,7 +240,7 @@ static struct str stage_word(const struct df_instruction *from)
 {
 	struct str s = str_trim(from->text, "\t\v\f\r ");
 	size_t begin = s.n;
-	while (begin > 0 && !strchr("\t\v\f\r ", s.p[begin - 1]))
+	while (begin > 0 && (!s.p[begin - 1] || !strchr("\t\v\f\r ", s.p[begin - 1])))
 		begin--;
 	return str_sub(s, begin, s.n);
 }

@@ -67,7 +67,7 @@ static struct str env_name(struct str entry)
 
 void config_env_set(struct arena *a, struct oci_config *c, struct str name, struct str value)
 {
-	struct str entry = arena_printf(a, "%.*s=%.*s", STR_ARG(name), STR_ARG(value));
+	struct str entry = CONFIG_TEXT(a, name, STR("="), value);
 	for (size_t i = 0; i < c->env.n; i++) {
 		if (str_eq(env_name(c->env.v[i]), name)) {
 			c->env.v[i] = entry;
@@ -110,6 +110,27 @@ void config_list_add(struct arena *a, struct oci_list *list, struct str item)
 	list->v = grow(a, list->v, list->n, sizeof(*list->v));
 	list->v[list->n++] = item;
 	list->set = true;
+}
+
+struct str config_text(struct arena *a, const struct str *parts, size_t n)
+{
+	size_t all = 0;
+	for (size_t i = 0; i < n; i++)
+		all += parts[i].n;
+	char *text = arena_alloc(a, all + 1), *end = text;
+	for (size_t i = 0; i < n; i++) {
+		if (parts[i].n)
+			memcpy(end, parts[i].p, parts[i].n);
+		end += parts[i].n;
+	}
+	return (struct str){ text, all };
+}
+
+struct str config_quoted(struct arena *a, struct str s)
+{
+	_cleanup_(sb_releasep) struct sb b = { 0 };
+	sb_add_goquote(&b, s);
+	return arena_str(a, sb_str(&b));
 }
 
 struct str config_text_list(struct arena *a, const struct str *v, size_t n)

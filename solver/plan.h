@@ -52,6 +52,7 @@ struct plan_base {
 	struct str near;                       /* did-you-mean for "not found"; p NULL: none */
 	const struct oci_image *config;        /* set by the caller after resolving */
 	void *caller;                          /* the caller's own (its resolved image) */
+	struct plan_step *step;                /* the plan's own: its PLAN_IMAGE step, once there is one */
 };
 
 struct plan_bases;

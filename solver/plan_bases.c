@@ -7,6 +7,8 @@
 #include "parser/diag.h"
 #include "parser/words.h"
 
+enum { MAX_STAGES = 4096 };
+
 /* ---- global ARGs */
 
 static void automatic(struct plan_bases *b, const char *name, struct str value)
@@ -60,11 +62,11 @@ static int global_args(struct plan_bases *b, bool given, struct plan_env *vars, 
 			else if (!p->has_value)
 				continue;
 			else if (expand_with(b, vars, p->value, &value, err) < 0)
-				return -1;
+				return err_at(err, ins->at);
 			plan_env_set(b->a, vars, p->name, value);
+			if (plan_check_size(b, NULL, err) < 0)
+				return -1;
 		}
-		if (plan_check_size(b, err) < 0)
-			return -1;
 	}
 	return 0;
 }
@@ -187,8 +189,9 @@ static void lint_platform(struct plan_bases *b, const struct df_stage *st, struc
 		return;
 	if (st->name.p && (holds(st->name, p.os) || holds(st->name, p.arch)))
 		return;
+	struct str quoted = config_quoted(b->a, value);
 	df_lint_warn(b->lint, LINT_FROM_PLATFORM_FLAG_CONST_DISALLOWED, st->from, st->at,
-		     "FROM --platform flag should not use constant value \"%.*s\"", STR_ARG(value));
+		     "FROM --platform flag should not use constant value %.*s", STR_ARG(quoted));
 }
 
 static int platform(struct plan_bases *b, struct plan_state *s, struct err **err)
@@ -286,8 +289,9 @@ static int find_target(struct plan_bases *b, struct err **err)
 	if (b->target)
 		return 0;
 	struct str near = df_near(b->o->target, names, n, true);
-	return err_set(err, ERR_SYNTAX, near.p ? "target stage \"%.*s\" could not be found (did you mean %.*s?)" :
-		       "target stage \"%.*s\" could not be found", STR_ARG(b->o->target), STR_ARG(near));
+	struct str quoted = config_quoted(b->a, b->o->target);
+	return err_set(err, ERR_SYNTAX, near.p ? "target stage %.*s could not be found (did you mean %.*s?)" :
+		       "target stage %.*s could not be found", STR_ARG(quoted), STR_ARG(near));
 }
 
 int plan_bases(struct arena *a, const struct df_file *f, const struct plan_options *o, struct plan_bases **ret, struct err **err)
@@ -296,6 +300,8 @@ int plan_bases(struct arena *a, const struct df_file *f, const struct plan_optio
 	*b = (struct plan_bases){ .a = a, .f = f, .o = o, .lint = o->lint, .n_stages = f->n_stages, .arena_before = arena_used(a) };
 	if (!f->n_stages)
 		return err_set(err, ERR_SYNTAX, "dockerfile contains no stages to build");
+	if (f->n_stages > MAX_STAGES)
+		return err_set(err, ERR_LIMIT, "a Dockerfile has more than %d stages", MAX_STAGES);
 	df_lint_syntax(b->lint, f);
 	automatic_args(b);
 	lint_defaults(b);
@@ -304,7 +310,7 @@ int plan_bases(struct arena *a, const struct df_file *f, const struct plan_optio
 	for (size_t i = 0; i < f->n_stages; i++) {
 		if (from_line(b, &f->stages[i], err) < 0)
 			return err_at(err, f->stages[i].at);
-		if (plan_check_size(b, err) < 0)
+		if (plan_check_size(b, NULL, err) < 0)
 			return -1;
 	}
 	if (find_target(b, err) < 0)
@@ -314,9 +320,8 @@ int plan_bases(struct arena *a, const struct df_file *f, const struct plan_optio
 			if (plan_cmd_sources(b, &b->states[i]->cmds[k], err) < 0)
 				return -1;
 	b->one = b->n_states == 1;
-	if (plan_cycles(b, err) < 0 || plan_references(b, err) < 0)
+	if (plan_cycles(b, err) < 0 || plan_references(b, err) < 0 || plan_reach(b, err) < 0)
 		return -1;
-	plan_reach(b);
 	*ret = b;
 	return 0;
 }

@@ -6,7 +6,7 @@ static bool word_of(struct str s, const char *extra)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && !strchr(extra, c))
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && (!c || !strchr(extra, c)))
 			return false;
 	}
 	return s.n > 0;
@@ -40,9 +40,9 @@ static bool is_git(struct str s)
 static bool symbolic_clause(struct str s)
 {
 	size_t i = 0;
-	while (i < s.n && strchr("ugoa", s.p[i]))
+	while (i < s.n && s.p[i] && strchr("ugoa", s.p[i]))
 		i++;
-	if (i == s.n || !strchr("+-=", s.p[i]))
+	if (i == s.n || !s.p[i] || !strchr("+-=", s.p[i]))
 		return false;
 	for (; i < s.n; i++)
 		if (!s.p[i] || !strchr("+-=rwxXstugo", s.p[i]))
@@ -130,10 +130,11 @@ static void lint_ignored(const struct plan_at *p, struct str source)
 	if (!ignore || glob_set_has_negation(ignore) || p->cmd->n_sources)
 		return;
 	struct str clean = path_clean(p->b->a, source);
+	struct str quoted = config_quoted(p->b->a, clean);
 	if (glob_set_match(ignore, clean))
 		df_lint_warn(p->b->lint, LINT_COPY_IGNORED_FILE, p->cmd->trigger ? NULL : p->cmd->ins, p->cmd->at,
-			     "Attempting to %s file \"%.*s\" that is excluded by .dockerignore",
-			     p->cmd->ins->kind == DF_ADD ? "Add" : "Copy", STR_ARG(clean));
+			     "Attempting to %s file %.*s that is excluded by .dockerignore",
+			     p->cmd->ins->kind == DF_ADD ? "Add" : "Copy", STR_ARG(quoted));
 }
 
 static int source(const struct plan_at *p, struct plan_step *step, struct plan_source *s, struct err **err)
@@ -150,9 +151,8 @@ static int source(const struct plan_at *p, struct plan_step *step, struct plan_s
 	return 0;
 }
 
-static int check_sources(const struct plan_at *p, const struct plan_step *step, struct err **err)
+static int check_flags(const struct plan_step *step, struct err **err)
 {
-	(void)p;
 	if (step->chmod.p && check_chmod(step->chmod, err) < 0)
 		return -1;
 	if (!step->checksum.p)
@@ -164,21 +164,28 @@ static int check_sources(const struct plan_at *p, const struct plan_step *step, 
 	return 0;
 }
 
+static void add(struct sb *text, const char *before, struct str s)
+{
+	if (!s.p)
+		return;
+	sb_add_c(text, before);
+	sb_add_str(text, s);
+}
+
 static void commit(const struct plan_at *p, struct plan_step *step, const struct str *shown, struct str dest)
 {
 	_cleanup_(sb_releasep) struct sb text = { 0 };
 	sb_add_str(&text, step->keyword);
 	if (step->parents)
 		sb_add_c(&text, " --parents");
-	if (step->chown.p)
-		sb_printf(&text, " --chown=%.*s", STR_ARG(step->chown));
-	if (step->chmod.p)
-		sb_printf(&text, " --chmod=%.*s", STR_ARG(step->chmod));
+	add(&text, " --chown=", step->chown);
+	add(&text, " --chmod=", step->chmod);
 	for (size_t i = 0; i < step->n_sources; i++)
-		sb_printf(&text, " %.*s", STR_ARG(shown[i]));
+		add(&text, " ", shown[i]);
 	for (size_t i = 0; i < step->n_inline_files; i++)
-		sb_printf(&text, " <<%.*s", STR_ARG(step->inline_files[i].name));
-	sb_printf(&text, " %.*s # buildkit", STR_ARG(dest));
+		add(&text, " <<", step->inline_files[i].name);
+	add(&text, " ", dest);
+	sb_add_c(&text, " # buildkit");
 	plan_commit(p, step, arena_str(p->b->a, sb_str(&text)));
 }
 
@@ -195,10 +202,11 @@ int plan_copy(const struct plan_at *p, struct err **err)
 	step->keep_git_dir = step->is_add ? ins->keep_git_dir : -1;
 	if (expand(p, step, &dest, err) < 0)
 		return -1;
+	struct str from = config_quoted(a, ins->from);
 	if (p->cmd->n_sources && !p->cmd->sources[0]->planned)
-		return err_set(err, ERR_SYNTAX, "cannot copy from stage \"%.*s\", it needs to be defined before current stage \"%.*s\"",
-			       STR_ARG(ins->from), STR_ARG(p->s->label));
-	if (check_sources(p, step, err) < 0)
+		return err_set(err, ERR_SYNTAX, "cannot copy from stage %.*s, it needs to be defined before current stage \"%.*s\"",
+			       STR_ARG(from), STR_ARG(p->s->label));
+	if (check_flags(step, err) < 0)
 		return -1;
 	struct str *shown = arena_array_of(a, struct str, step->n_sources);
 	for (size_t i = 0; i < step->n_sources; i++) {
@@ -211,7 +219,7 @@ int plan_copy(const struct plan_at *p, struct err **err)
 	for (size_t i = 0; i < ins->excludes.n; i++)
 		step->excludes[step->n_excludes++] = ins->excludes.v[i].text;
 	step->display = plan_name(p, ins->text, step->link && !step->chmod.p);
-	plan_step_stand(p, step);
+	plan_step_add(p, step);
 	commit(p, step, shown, dest);
 	return 0;
 }

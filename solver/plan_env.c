@@ -3,8 +3,9 @@
 #include "parser/diag.h"
 #include "parser/words.h"
 
-/* What planning one Dockerfile may take: steps, variables and texts of the largest real files stay far below. */
-enum { MAX_PLAN = 512 << 20 };
+/* What planning one Dockerfile may take. The largest real files stay far below; without a bound, values that double, or lists that are
+ * walked for each of their members, would take any machine's memory or time. */
+enum { MAX_PLAN = 512 << 20, MAX_VARIABLES = 20000, MAX_ARGS = 2000 };
 
 void *plan_grow(struct arena *a, void *v, size_t n, size_t *cap, size_t size)
 {
@@ -17,11 +18,16 @@ void *plan_grow(struct arena *a, void *v, size_t n, size_t *cap, size_t size)
 	return wider;
 }
 
-int plan_check_size(const struct plan_bases *b, struct err **err)
+int plan_check_size(const struct plan_bases *b, const struct plan_state *s, struct err **err)
 {
-	if (arena_used(b->a) - b->arena_before <= MAX_PLAN)
-		return 0;
-	return err_set(err, ERR_LIMIT, "planning this Dockerfile needs more than %d MiB", MAX_PLAN >> 20);
+	if (arena_used(b->a) - b->arena_before > MAX_PLAN)
+		return err_set(err, ERR_LIMIT, "planning this Dockerfile needs more than %d MiB", MAX_PLAN >> 20);
+	if (b->globals.n > MAX_VARIABLES || (s && (s->env.n > MAX_VARIABLES || s->img.config.n_labels > MAX_VARIABLES ||
+						   s->img.config.volumes.n > MAX_VARIABLES)))
+		return err_set(err, ERR_LIMIT, "a stage has more than %d variables, labels or volumes", MAX_VARIABLES);
+	if (s && s->n_args > MAX_ARGS)
+		return err_set(err, ERR_LIMIT, "a stage declares more than %d ARGs", MAX_ARGS);
+	return 0;
 }
 
 /* ---- lists of variables */

@@ -84,14 +84,13 @@ static int judge(const struct plan_at *p, const struct port_spec *s, struct port
 	static const char *const protos[] = { "tcp", "udp", "sctp" };
 	struct port_range host;
 	bool known = false;
-	_cleanup_(sb_releasep) struct sb quoted = { 0 };
-	sb_add_goquote(&quoted, s->raw);
+	struct str quoted = config_quoted(p->b->a, s->raw);
 	for (size_t i = 0; i < ARRAY_SIZE(protos); i++)
 		known |= str_ieq(s->proto, str_c(protos[i]));
 	if (!known)
-		return err_set(err, ERR_SYNTAX, "invalid port: %s: invalid proto: %.*s", sb_c(&quoted), STR_ARG(s->proto));
+		return err_set(err, ERR_SYNTAX, "invalid port: %.*s: invalid proto: %.*s", STR_ARG(quoted), STR_ARG(s->proto));
 	if (!s->port.n)
-		return err_set(err, ERR_SYNTAX, "invalid port: %s: no port specified", sb_c(&quoted));
+		return err_set(err, ERR_SYNTAX, "invalid port: %.*s: no port specified", STR_ARG(quoted));
 	lint(p, s);
 	if (!valid_ip(s->ip))
 		return err_set(err, ERR_SYNTAX, "invalid IP address: %.*s", STR_ARG(s->ip));
@@ -118,7 +117,7 @@ static int add_ports(const struct plan_at *p, struct str word, struct oci_list *
 		*c = str_lower(*c);
 	for (int64_t i = r.first; i <= r.last; i++)
 		config_list_add(p->b->a, ports, arena_printf(p->b->a, "%lld/%s", (long long)i, proto));
-	return plan_check_size(p->b, err);
+	return plan_check_size(p->b, p->s, err);
 }
 
 /* A range may hold all ports, so that a look along the list for each would be slow. */
@@ -155,6 +154,6 @@ int plan_expose(const struct plan_at *p, struct err **err)
 			return -1;
 	expose(p, &ports);
 	struct str shown = config_text_list(p->b->a, ports.v, ports.n);
-	plan_commit(p, NULL, arena_printf(p->b->a, "EXPOSE %.*s", STR_ARG(shown)));
+	plan_commit(p, NULL, CONFIG_TEXT(p->b->a, STR("EXPOSE "), shown));
 	return 0;
 }

@@ -4,23 +4,18 @@
 
 /* ---- steps and history */
 
-static struct plan_step *step_new(const struct plan_bases *b, enum plan_kind kind)
+static struct plan_step *step_new(struct plan_bases *b, enum plan_kind kind)
 {
 	struct plan_step *step = arena_new_of(b->a, struct plan_step);
 	*step = (struct plan_step){ .kind = kind, .stage = STR(""), .keyword = STR(""), .keep_git_dir = -1 };
 	return step;
 }
 
-static struct plan_step *step_add(struct plan_bases *b, struct plan_step *step)
+static struct plan_step *add(struct plan_bases *b, struct plan_step *step)
 {
 	step->index = (unsigned)b->n_steps;
 	PLAN_ADD(b->a, b->steps, b->n_steps, b->cap_steps, step);
 	return step;
-}
-
-void plan_step_stand(const struct plan_at *p, struct plan_step *step)
-{
-	p->s->step = step_add(p->b, step);
 }
 
 struct plan_step *plan_step_new(const struct plan_at *p, enum plan_kind kind)
@@ -35,16 +30,25 @@ struct plan_step *plan_step_new(const struct plan_at *p, enum plan_kind kind)
 	return step;
 }
 
+void plan_step_add(const struct plan_at *p, struct plan_step *step)
+{
+	p->s->step = add(p->b, step);
+}
+
 struct plan_step *plan_context_step(struct plan_bases *b, const struct plan_pair *context)
 {
-	struct str name = context ? context->name : STR("");
-	for (size_t i = 0; i < b->n_steps; i++)
-		if (b->steps[i]->kind == PLAN_CONTEXT && str_eq(b->steps[i]->context, name))
-			return b->steps[i];
-	struct plan_step *step = step_add(b, step_new(b, PLAN_CONTEXT));
-	step->context = name;
+	struct plan_step **slot = &b->context;
+	if (context) {
+		if (!b->named)
+			b->named = arena_array_of(b->a, struct plan_step *, b->o->n_contexts);
+		slot = &b->named[context - b->o->contexts];
+	}
+	if (*slot)
+		return *slot;
+	struct plan_step *step = *slot = add(b, step_new(b, PLAN_CONTEXT));
+	step->context = context ? context->name : STR("");
 	step->context_value = context ? context->value : STR("");
-	step->display = context ? arena_printf(b->a, "[context %.*s] load from client", STR_ARG(name)) :
+	step->display = context ? arena_printf(b->a, "[context %.*s] load from client", STR_ARG(context->name)) :
 			STR("[internal] load build context");
 	return step;
 }
@@ -52,18 +56,18 @@ struct plan_step *plan_context_step(struct plan_bases *b, const struct plan_pair
 static struct plan_step *scratch_step(struct plan_bases *b)
 {
 	if (!b->scratch)
-		b->scratch = step_add(b, step_new(b, PLAN_SCRATCH));
+		b->scratch = add(b, step_new(b, PLAN_SCRATCH));
 	return b->scratch;
 }
 
 static struct plan_step *image_step(struct plan_bases *b, struct plan_state *s)
 {
-	for (size_t i = 0; i < b->n_steps; i++)
-		if (b->steps[i]->kind == PLAN_IMAGE && b->steps[i]->base == s->image) {
-			s->step_no += s->step_total > 0;
-			return b->steps[i];
-		}
-	struct plan_step *step = step_add(b, step_new(b, PLAN_IMAGE));
+	struct plan_step *step = s->image->step;
+	if (step) {
+		s->step_no += s->step_total > 0;
+		return step;
+	}
+	step = s->image->step = add(b, step_new(b, PLAN_IMAGE));
 	step->base = s->image;
 	step->at = s->at;
 	step->stage = s->name.p ? s->name : STR("");
@@ -173,7 +177,7 @@ static int plan_stage(struct plan_bases *b, struct plan_state *s, struct err **e
 		struct plan_at at = { .b = b, .s = s, .cmd = &s->cmds[i] };
 		if (lower(&at, err) < 0)
 			return err_at(err, at.cmd->at);
-		if (plan_check_size(b, err) < 0)
+		if (plan_check_size(b, s, err) < 0)
 			return -1;
 	}
 	s->planned = true;
@@ -242,7 +246,16 @@ static struct plan_history *history(struct arena *a, const struct plan_state *s)
 	return v;
 }
 
-/* What BuildKit finds only when it encodes the graph. */
+static int check_text(struct str s, struct err **err)
+{
+	if (!utf8_valid(s))
+		return err_set(err, ERR_SYNTAX, "failed to marshal LLB definition: string field contains invalid UTF-8");
+	if (s.n && memchr(s.p, '\0', s.n))
+		return err_set(err, ERR_SYNTAX, "a command or a variable holds a NUL byte, which no process can be given");
+	return 0;
+}
+
+/* What BuildKit finds only when it encodes the graph, or runs it. */
 static int check_encoding(const struct plan *plan, struct err **err)
 {
 	for (size_t i = 0; i < plan->n_steps; i++) {
@@ -250,9 +263,13 @@ static int check_encoding(const struct plan *plan, struct err **err)
 		if (s->kind == PLAN_RUN && !s->n_argv)
 			return err_set(err, ERR_SYNTAX, "failed to marshal LLB definition: arguments are required");
 		for (size_t k = 0; k < s->n_argv; k++)
-			if (!utf8_valid(s->argv[k]))
-				return err_set(err, ERR_SYNTAX,
-					       "failed to marshal LLB definition: string field contains invalid UTF-8");
+			if (check_text(s->argv[k], err) < 0)
+				return -1;
+		for (size_t k = 0; k < s->n_env; k++)
+			if (check_text(s->env[k].name, err) < 0 || check_text(s->env[k].value, err) < 0)
+				return -1;
+		if (check_text(s->cwd, err) < 0 || check_text(s->user, err) < 0)
+			return -1;
 	}
 	return 0;
 }

@@ -113,7 +113,8 @@ struct plan_bases {
 	/* second pass */
 	struct plan_step **steps;
 	size_t n_steps, cap_steps;
-	struct plan_step *scratch;
+	struct plan_step *scratch, *context;
+	struct plan_step **named;     /* steps of the options' contexts, by their position; made when one is needed */
 };
 
 /* Where planning is: the arguments that every instruction needs. */
@@ -146,8 +147,8 @@ NODISCARD int plan_expand_body(const struct plan_at *p, struct str body, struct 
 void plan_report_undefined(const struct plan_at *p, const struct df_expansion *x);
 /* The nearest of an environment's names. */
 struct str plan_env_near(struct arena *a, const struct plan_env *e, struct str name);
-/* ERR_LIMIT when a Dockerfile makes the plan grow beyond what any real one needs. */
-NODISCARD int plan_check_size(const struct plan_bases *b, struct err **err);
+/* ERR_LIMIT when a Dockerfile makes the plan, or a stage's lists (s may be NULL), grow beyond what any real one needs. */
+NODISCARD int plan_check_size(const struct plan_bases *b, const struct plan_state *s, struct err **err);
 
 /* plan_source.c */
 struct plan_state *plan_state_new(struct plan_bases *b);
@@ -160,12 +161,13 @@ NODISCARD int plan_cycles(struct plan_bases *b, struct err **err);
 /* Finds for each state, that has none yet, what it stands on: scratch, a context, an image (whose reference is parsed). */
 NODISCARD int plan_references(struct plan_bases *b, struct err **err);
 /* Marks what the target (or with all_stages: everything) needs; lists the images of that. */
-void plan_reach(struct plan_bases *b);
+NODISCARD int plan_reach(struct plan_bases *b, struct err **err);
 
 /* plan_graph.c */
+/* A step on what the stage has come to. Once its inputs are known, so that it stands behind them, plan_step_add() makes it part of the
+ * plan and the stage's last. */
 struct plan_step *plan_step_new(const struct plan_at *p, enum plan_kind kind);
-/* Its inputs are steps by now: puts it behind them, and lets the stage stand on it. */
-void plan_step_stand(const struct plan_at *p, struct plan_step *step);
+void plan_step_add(const struct plan_at *p, struct plan_step *step);
 /* The step of a named context; NULL: of the main one. */
 struct plan_step *plan_context_step(struct plan_bases *b, const struct plan_pair *context);
 /* Adds a history entry; step NULL: empty_layer. */

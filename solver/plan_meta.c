@@ -49,10 +49,9 @@ static void lint_secret(const struct plan_at *p, const char *keyword, struct str
 {
 	if (!p->b->lint || !df_lint_is_secret(name))
 		return;
-	_cleanup_(sb_releasep) struct sb quoted = { 0 };
-	sb_add_goquote(&quoted, name);
+	struct str quoted = config_quoted(p->b->a, name);
 	df_lint_warn(p->b->lint, LINT_SECRETS_USED_IN_ARG_OR_ENV, local(p), p->cmd->at,
-		     "Do not use ARG or ENV instructions for sensitive data (%s %s)", keyword, sb_c(&quoted));
+		     "Do not use ARG or ENV instructions for sensitive data (%s %.*s)", keyword, STR_ARG(quoted));
 }
 
 static void lint_legacy(const struct plan_at *p, const struct df_pair *pair)
@@ -84,7 +83,12 @@ static int pairs(const struct plan_at *p, struct err **err)
 		} else {
 			config_label_set(p->b->a, &p->s->img.config, v[i].name, v[i].value);
 		}
-		sb_printf(&text, " %.*s=%.*s", STR_ARG(v[i].name), STR_ARG(v[i].value));
+		sb_add_ch(&text, ' ');
+		sb_add_str(&text, v[i].name);
+		sb_add_ch(&text, '=');
+		sb_add_str(&text, v[i].value);
+		if (plan_check_size(p->b, p->s, err) < 0)
+			return -1;
 	}
 	plan_commit(p, NULL, arena_str(p->b->a, sb_str(&text)));
 	return 0;
@@ -119,7 +123,12 @@ static int arg(const struct plan_at *p, struct err **err)
 		if (one.value.p && !plan_is_scan_arg(one.name))
 			plan_env_set(p->b->a, &s->env, one.name, one.value);
 		PLAN_ADD(p->b->a, s->args, s->n_args, s->cap_args, one);
-		sb_printf(&text, one.value.p ? " %.*s=%.*s" : " %.*s", STR_ARG(one.name), STR_ARG(one.value));
+		sb_add_ch(&text, ' ');
+		sb_add_str(&text, one.name);
+		sb_add_c(&text, one.value.p ? "=" : "");
+		sb_add_str(&text, one.value);
+		if (plan_check_size(p->b, s, err) < 0)
+			return -1;
 	}
 	plan_commit(p, NULL, arena_str(p->b->a, sb_str(&text)));
 	return 0;
@@ -149,7 +158,7 @@ static void command(const struct plan_at *p)
 		if (!p->s->cmd_set)
 			c->cmd = (struct oci_list){ 0 };
 	}
-	plan_commit(p, NULL, arena_printf(p->b->a, is_cmd ? "CMD %.*s" : "ENTRYPOINT %.*s", STR_ARG(shown)));
+	plan_commit(p, NULL, CONFIG_TEXT(p->b->a, is_cmd ? STR("CMD ") : STR("ENTRYPOINT "), shown));
 }
 
 static void shell(const struct plan_at *p)
@@ -157,7 +166,7 @@ static void shell(const struct plan_at *p)
 	struct oci_list list = words(p->b->a, &p->cmd->ins->words);
 	struct str shown = config_text_list(p->b->a, list.v, list.n);
 	p->s->img.config.shell = list;
-	plan_commit(p, NULL, arena_printf(p->b->a, "SHELL %.*s", STR_ARG(shown)));
+	plan_commit(p, NULL, CONFIG_TEXT(p->b->a, STR("SHELL "), shown));
 }
 
 static void healthcheck(const struct plan_at *p)
@@ -177,12 +186,12 @@ static void healthcheck(const struct plan_at *p)
 		.retries = ins->health_retries,
 	};
 	p->s->img.config.healthcheck = h;
-	struct str shown = config_text_list(a, test.v, test.n);
-	struct str interval = config_text_duration(a, h->interval_ns), timeout = config_text_duration(a, h->timeout_ns);
-	struct str period = config_text_duration(a, h->start_period_ns), start = config_text_duration(a, h->start_interval_ns);
+	struct str retries = arena_printf(a, "%" PRId64, h->retries);
 	plan_commit(p, NULL,
-		    arena_printf(a, "HEALTHCHECK {Test:%.*s Interval:%.*s Timeout:%.*s StartPeriod:%.*s StartInterval:%.*s Retries:%" PRId64 "}",
-				 STR_ARG(shown), STR_ARG(interval), STR_ARG(timeout), STR_ARG(period), STR_ARG(start), h->retries));
+		    CONFIG_TEXT(a, STR("HEALTHCHECK {Test:"), config_text_list(a, test.v, test.n), STR(" Interval:"),
+				config_text_duration(a, h->interval_ns), STR(" Timeout:"), config_text_duration(a, h->timeout_ns),
+				STR(" StartPeriod:"), config_text_duration(a, h->start_period_ns), STR(" StartInterval:"),
+				config_text_duration(a, h->start_interval_ns), STR(" Retries:"), retries, STR("}")));
 }
 
 /* ---- the rest */
@@ -198,9 +207,11 @@ static int volumes(const struct plan_at *p, struct err **err)
 		if (!v[i].n)
 			return err_set(err, ERR_SYNTAX, "VOLUME specified can not be an empty string");
 		config_key_add(p->b->a, &p->s->img.config.volumes, v[i]);
+		if (plan_check_size(p->b, p->s, err) < 0)
+			return -1;
 	}
 	struct str shown = config_text_list(p->b->a, v, l->n);
-	plan_commit(p, NULL, arena_printf(p->b->a, "VOLUME %.*s", STR_ARG(shown)));
+	plan_commit(p, NULL, CONFIG_TEXT(p->b->a, STR("VOLUME "), shown));
 	return 0;
 }
 
@@ -235,7 +246,7 @@ static int stopsignal(const struct plan_at *p, struct err **err)
 	if (!is_signal(signal))
 		return err_set(err, ERR_SYNTAX, "invalid signal: %.*s", STR_ARG(signal));
 	p->s->img.config.stop_signal = signal;
-	plan_commit(p, NULL, arena_printf(p->b->a, "STOPSIGNAL %.*s", STR_ARG(signal)));
+	plan_commit(p, NULL, CONFIG_TEXT(p->b->a, STR("STOPSIGNAL "), signal));
 	return 0;
 }
 
@@ -245,7 +256,7 @@ static int user(const struct plan_at *p, struct err **err)
 	if (plan_expand(p, p->cmd->ins->words.v[0].text, &name, err) < 0)
 		return -1;
 	p->s->img.config.user = name;
-	plan_commit(p, NULL, arena_printf(p->b->a, "USER %.*s", STR_ARG(name)));
+	plan_commit(p, NULL, CONFIG_TEXT(p->b->a, STR("USER "), name));
 	return 0;
 }
 
@@ -253,7 +264,7 @@ static void maintainer(const struct plan_at *p)
 {
 	struct str name = p->cmd->ins->words.v[0].text;
 	p->s->img.author = name;
-	plan_commit(p, NULL, arena_printf(p->b->a, "MAINTAINER %.*s", STR_ARG(name)));
+	plan_commit(p, NULL, CONFIG_TEXT(p->b->a, STR("MAINTAINER "), name));
 }
 
 int plan_meta(const struct plan_at *p, struct err **err)
@@ -309,9 +320,10 @@ int plan_workdir(const struct plan_at *p, struct err **err)
 	struct str path;
 	if (plan_expand(p, p->cmd->ins->words.v[0].text, &path, err) < 0)
 		return -1;
+	struct str quoted = config_quoted(p->b->a, path);
 	if (!p->s->workdir_set && (!path.n || path.p[0] != '/'))
 		df_lint_warn(p->b->lint, LINT_WORKDIR_RELATIVE_PATH, local(p), p->cmd->at,
-			     "Relative workdir \"%.*s\" can have unexpected results if the base image changes", STR_ARG(path));
+			     "Relative workdir %.*s can have unexpected results if the base image changes", STR_ARG(quoted));
 	p->s->workdir_set = true;
 	plan_workdir_set(p->b, p->s, path);
 	struct plan_step *step = NULL;
@@ -321,8 +333,8 @@ int plan_workdir(const struct plan_at *p, struct err **err)
 		step->path = plan_cwd(p);
 		step->owner = p->s->img.config.user;
 		step->display = plan_name(p, p->cmd->ins->text, false);
-		plan_step_stand(p, step);
+		plan_step_add(p, step);
 	}
-	plan_commit(p, step, arena_printf(p->b->a, "WORKDIR %.*s", STR_ARG(text)));
+	plan_commit(p, step, CONFIG_TEXT(p->b->a, STR("WORKDIR "), text));
 	return 0;
 }

@@ -113,12 +113,14 @@ static int mount(const struct plan_at *p, struct plan_step *step, size_t i, stru
 	/* A cache without `from` stands on scratch, or on a stage of that name. */
 	bool from = m->from.n || m->type == DF_MOUNT_CACHE;
 	if (from && !src->planned) {
-		struct str name = m->from.n ? m->from : STR("scratch");
-		return err_set(err, ERR_SYNTAX, "cannot mount from stage \"%.*s\" to \"%.*s\", stage needs to be defined before current command",
-			       STR_ARG(name), STR_ARG(m->target));
+		struct str name = config_quoted(p->b->a, m->from.n ? m->from : STR("scratch")), target = config_quoted(p->b->a, m->target);
+		return err_set(err, ERR_SYNTAX, "cannot mount from stage %.*s to %.*s, stage needs to be defined before current command",
+			       STR_ARG(name), STR_ARG(target));
 	}
 	if (m->type == DF_MOUNT_SECRET && secret(p, m, err) < 0)
 		return -1;
+	if (m->type == DF_MOUNT_SSH && m->source.n)
+		return err_set(err, ERR_SYNTAX, "ssh does not support source");
 	if (m->type == DF_MOUNT_SSH && !m->id.n)
 		m->id = STR("default");
 	if (m->type == DF_MOUNT_CACHE && !m->id.n)
@@ -174,10 +176,15 @@ static void add_args(const struct plan_at *p, struct sb *out)
 				if (str_eq(s->args[k].name, name))
 					value = s->args[k].value;
 		}
-		sb_printf(&text, "%.*s=%.*s ", STR_ARG(name), STR_ARG(value));
+		sb_add_str(&text, name);
+		sb_add_ch(&text, '=');
+		sb_add_str(&text, value);
+		sb_add_ch(&text, ' ');
 	}
-	if (seen.n)
-		sb_printf(out, "|%zu %s", seen.n, sb_c(&text));
+	if (!seen.n)
+		return;
+	sb_printf(out, "|%zu ", seen.n);
+	sb_add_str(out, sb_str(&text));
 }
 
 static void commit(const struct plan_at *p, struct plan_step *step)
@@ -247,7 +254,7 @@ int plan_run(const struct plan_at *p, struct err **err)
 	step->user = p->s->img.config.user;
 	step->hostname = hostname(p->b->o);
 	step->display = plan_name_run(p, arena_printf(p->b->a, "%.*s%.*s", STR_ARG(ins->text), STR_ARG(summed)), &secrets);
-	plan_step_stand(p, step);
+	plan_step_add(p, step);
 	commit(p, step);
 	return 0;
 }

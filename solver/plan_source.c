@@ -5,6 +5,8 @@
 #include "parser/parse.h"
 #include "parser/words.h"
 
+enum { MAX_IMAGES = 1024 };
+
 struct plan_state *plan_state_new(struct plan_bases *b)
 {
 	struct plan_state *s = arena_new_of(b->a, struct plan_state);
@@ -13,15 +15,29 @@ struct plan_state *plan_state_new(struct plan_bases *b)
 	return s;
 }
 
+/* The reason why a text is no reference as BuildKit words it; what ours says more is the hint. */
+static int bad_reference(const char *what, struct str shown, struct err *reason, struct err **err)
+{
+	static const char *const base = "invalid reference format";
+	size_t n = strlen(base);
+	const char *more = strncmp(reason->msg, base, n) == 0 && reason->msg[n] == ':' ? reason->msg + n + 2 : NULL;
+	bool ours = more && strncmp(more, "repository name", 15) != 0;
+	err_set(err, ERR_SYNTAX, "%s %.*s: %s", what, STR_ARG(shown), ours ? base : reason->msg);
+	if (ours)
+		err_hint(err, "%s", more);
+	err_drop(&reason);
+	return -1;
+}
+
 /* ---- named contexts */
 
 /* "busybox" for busybox, busybox:latest and docker.io/library/busybox. */
 static int context_name(struct arena *a, struct str name, struct str *ret, struct err **err)
 {
 	struct ref r;
-	_cleanup_(err_dropp) struct err *bad = NULL;
+	struct err *bad = NULL;
 	if (ref_parse(a, name, &r, &bad) < 0)
-		return err_set(err, ERR_SYNTAX, "invalid context name %.*s: %s", STR_ARG(name), bad->msg);
+		return bad_reference("invalid context name", name, bad, err);
 	struct str s = ref_familiar(a, &r);
 	*ret = str_ends(s, STR(":latest")) ? str_sub(s, 0, s.n - 7) : s;
 	return 0;
@@ -210,11 +226,11 @@ static struct str image_of_context(const struct plan_pair *c)
 static int parse_reference(struct plan_bases *b, struct plan_state *s, struct str text, struct err **err)
 {
 	struct ref r;
-	_cleanup_(err_dropp) struct err *bad = NULL;
+	struct err *bad = NULL;
 	if (ref_parse(b->a, text, &r, &bad) < 0) {
 		_cleanup_(sb_releasep) struct sb quoted = { 0 };
 		sb_add_goquote(&quoted, text);
-		err_set(err, ERR_SYNTAX, "failed to parse stage name %s: %s", sb_c(&quoted), bad->msg);
+		bad_reference("failed to parse stage name", sb_str(&quoted), bad, err);
 		return err_at(err, s->at);
 	}
 	s->ref = ref_full(b->a, &r);
@@ -282,7 +298,7 @@ static bool same_platform(const struct oci_platform *x, const struct oci_platfor
 
 static void list_image(struct plan_bases *b, struct plan_state *s)
 {
-	if (!s->reached || !s->ref.p || s->image)
+	if (!s->reached || !s->ref.p || s->image || b->n_images > MAX_IMAGES)
 		return;
 	struct oci_platform p = plan_platform(b, s);
 	for (size_t i = 0; i < b->n_images && !s->image; i++)
@@ -305,7 +321,7 @@ static void mark(struct plan_state *s, struct plan_state **todo, size_t *n)
 	todo[(*n)++] = s;
 }
 
-void plan_reach(struct plan_bases *b)
+int plan_reach(struct plan_bases *b, struct err **err)
 {
 	struct plan_state **todo = arena_array_of(b->a, struct plan_state *, b->n_states);
 	size_t n = 0;
@@ -331,6 +347,7 @@ void plan_reach(struct plan_bases *b)
 			for (size_t m = 0; m < b->states[i]->cmds[k].n_sources; m++)
 				list_image(b, b->states[i]->cmds[k].sources[m]);
 	}
+	return b->n_images <= MAX_IMAGES ? 0 : err_set(err, ERR_LIMIT, "a Dockerfile needs more than %d images", MAX_IMAGES);
 }
 
 /* ---- triggers */
@@ -383,12 +400,11 @@ int plan_triggers(struct plan_bases *b, bool *ret_more, struct err **err)
 				(*err)->at = s->at;   /* not the place within the trigger */
 				return -1;
 			}
-			if (plan_check_size(b, err) < 0)
+			if (plan_check_size(b, s, err) < 0)
 				return -1;
 		}
-		if (plan_references(b, err) < 0)
+		if (plan_references(b, err) < 0 || plan_reach(b, err) < 0)
 			return -1;
-		plan_reach(b);
 	}
 	*ret_more = false;
 	for (size_t i = 0; i < b->n_images; i++)
