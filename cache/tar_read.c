@@ -596,8 +596,8 @@ static int unpack_all(struct unpack *u, struct err **err)
 		u->header_start = u->raw;
 		int r = archive_read_next_header(u->a, &u->e);
 		u->in_header = false;
-		if (r == ARCHIVE_EOF || (r == ARCHIVE_FATAL && !u->raw && !u->err))
-			break;   /* nothing at all is an empty tar */
+		if (r == ARCHIVE_EOF)
+			break;
 		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 			return archive_failed(u, err);
 		if (++u->result.entries > u->limits->entries)
@@ -633,10 +633,14 @@ int tar_unpack(const struct tar_read *t, struct tar_read_result *ret, struct err
 		mem_fail();
 	int r = -1;
 	if (archive_read_support_format_tar(u.a) != ARCHIVE_OK || archive_read_set_read_callback(u.a, on_read) != ARCHIVE_OK ||
-	    archive_read_set_callback_data(u.a, &u) != ARCHIVE_OK || archive_read_open1(u.a) != ARCHIVE_OK)
+	    archive_read_set_callback_data(u.a, &u) != ARCHIVE_OK)
 		archive_failed(&u, err);
-	else
+	else if (archive_read_open1(u.a) == ARCHIVE_OK)
 		r = unpack_all(&u, err);
+	else if (!u.raw && !u.err)
+		r = 0;   /* nothing at all is an empty tar */
+	else
+		archive_failed(&u, err);
 	archive_read_free(u.a);
 	forget_parent(&u);
 	if (u.times)
