@@ -120,7 +120,8 @@ static struct str wanted(const struct auth_try *t)
 
 static int denied(const struct auth_try *t, struct err **err)
 {
-	err_set(err, ERR_AUTH, "authentication required or access denied: %s/%.*s", t->host->name, STR_ARG(t->repo));
+	err_set(err, ERR_AUTH, "authentication required or access denied: %s%s%.*s", t->host->name, t->repo.n ? "/" : "",
+		STR_ARG(t->repo));
 	err_status(err, 401);
 	if (t->origin)
 		return err_hint(err, "the credentials are those of %s", t->origin);

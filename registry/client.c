@@ -139,8 +139,10 @@ static void make_url(const struct call *c, struct sb *url)
 	}
 	host_base(c->host, url);
 	sb_add_c(url, "/v2/");
-	sb_add_str(url, c->repo);
-	sb_add_ch(url, '/');
+	if (c->repo.n) {
+		sb_add_str(url, c->repo);
+		sb_add_ch(url, '/');
+	}
 	sb_add_str(url, c->path);
 	if (c->host->ns && strcmp(c->host->ns, c->host->authority)) {
 		sb_add_ch(url, str_find(c->path, '?', 0) == SIZE_MAX ? '?' : '&');
@@ -235,7 +237,7 @@ static int after_answer(struct registry *r, struct http *http, const struct call
 
 int client_call(struct registry *r, struct http *http, const struct call *c, struct http_response *ret, struct err **err)
 {
-	_cleanup_free_ char *pull = xasprintf("repository:%.*s:pull", STR_ARG(c->repo));
+	_cleanup_free_ char *pull = c->repo.n ? xasprintf("repository:%.*s:pull", STR_ARG(c->repo)) : xstrdup("");
 	struct auth_try try = { .host = c->host, .repo = c->repo, .scopes = c->scopes.n ? c->scopes : str_c(pull),
 				.exclusive = c->exclusive, .quiet = c->quiet };
 	struct attempt a = { .retry = r->retry };

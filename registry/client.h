@@ -21,10 +21,10 @@ struct registry;
  * following of redirects (GET and HEAD) are set here. */
 struct call {
 	struct host *host;
-	struct str repo;
+	struct str repo;          /* empty: the registry itself, "/v2/" and path */
 	struct str path;          /* behind "/v2/REPO/" */
 	struct str url;           /* instead of all that: a Location; Authorization goes to it only where it is of the host's origin */
-	struct str scopes;        /* what a token must allow; empty: pulling from repo */
+	struct str scopes;        /* what a token must allow; empty: pulling from repo, if there is one */
 	bool exclusive, quiet;    /* see struct auth_try */
 	bool once;                /* failures worth another try are given back: the caller repeats */
 	struct http_request http;

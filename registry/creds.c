@@ -19,6 +19,7 @@ struct creds {
 	pthread_mutex_t lock;
 	struct map known;        /* "host/repo" → struct cred, or `none` */
 	struct map helpers;      /* "helper host" → struct cred, or `none` */
+	struct map given;        /* host → struct cred, by creds_set() */
 	unsigned ids;
 	bool offline;
 };
@@ -58,10 +59,10 @@ static void cred_free(struct cred *c)
 	free(c);
 }
 
-static void map_free(struct map *m, bool owns)
+static void map_free(struct map *m)
 {
 	size_t i = 0;
-	for (struct map_entry *e; owns && (e = map_next(m, &i));)
+	for (struct map_entry *e; (e = map_next(m, &i));)
 		cred_free(e->value);
 	map_release(m);
 }
@@ -78,8 +79,9 @@ void creds_free(struct creds *c)
 			if (h->value == e->value)
 				e->value = NULL;
 	}
-	map_free(&c->known, true);
-	map_free(&c->helpers, true);
+	map_free(&c->known);
+	map_free(&c->helpers);
+	map_free(&c->given);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -371,11 +373,25 @@ static int search(struct creds *c, struct str host, struct str repo, struct cred
 	return 0;
 }
 
+void creds_set(struct creds *c, struct str host, struct str user, struct str secret)
+{
+	struct cred *k = xcalloc(1, sizeof(*k));
+	k->user = str_dup(user);
+	k->secret = str_dup(secret);
+	k->origin = xstrdup("this log in");
+	pthread_mutex_lock(&c->lock);
+	k->id = ++c->ids;
+	cred_free(map_put(&c->given, host, k));
+	pthread_mutex_unlock(&c->lock);
+}
+
 int creds_get(struct creds *c, struct str host, struct str repo, const struct cred **ret, struct err **err)
 {
 	_cleanup_free_ char *key = xasprintf("%.*s/%.*s", STR_ARG(host), STR_ARG(repo));
 	pthread_mutex_lock(&c->lock);
-	struct cred *k = map_get(&c->known, str_c(key));
+	struct cred *k = map_get(&c->given, host);
+	if (!k)
+		k = map_get(&c->known, str_c(key));
 	int r = 0;
 	if (!k) {
 		r = search(c, host, repo, &k, err);

@@ -31,6 +31,9 @@ void creds_free(struct creds *c);
 /* The credential for a repository of a host (domain of a reference; docker.io for the Hub); *ret NULL: there is none. */
 NODISCARD int creds_get(struct creds *c, struct str host, struct str repo, const struct cred **ret, struct err **err);
 
+/* Credentials for a host that come before all files: those of a log in under way. */
+void creds_set(struct creds *c, struct str host, struct str user, struct str secret);
+
 /* The key under which Docker keeps a host's credential: the host, or the Hub's old URL. */
 struct str creds_server_key(struct str host);
 
