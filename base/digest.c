@@ -58,10 +58,10 @@ int digest_parse_hex(struct str hex, struct digest *ret, struct err **err)
 	for (size_t i = 0; good && i < 32; i++) {
 		int hi = nibble(hex.p[2 * i]), lo = nibble(hex.p[2 * i + 1]);
 		good = hi >= 0 && lo >= 0;
-		d.b[i] = (uint8_t)(hi << 4 | lo);
+		d.b[i] = (uint8_t)((unsigned)hi << 4 | (unsigned)lo);
 	}
 	if (!good)
-		return err_set(err, ERR_INVALID, "'%.80s' is not 64 lower-case hex digits", hex.n ? hex.p : "");
+		return err_set(err, ERR_INVALID, "'%.*s' is not 64 lower-case hex digits", STR_ARG(str_sub(hex, 0, 80)));
 	*ret = d;
 	return 0;
 }

@@ -72,6 +72,12 @@ static void texts(void **state)
 		"sha256:BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD",
 		"sha512:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
 		"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad0" };
+	/* A slice is not read beyond its end, not for the message either. */
+	char *slice = xmemdup("abc", 3);
+	assert_int_equal(digest_parse_hex((struct str){ slice, 3 }, &back, &err), -1);
+	assert_non_null(strstr(err->msg, "'abc'"));
+	err_drop(&err);
+	free(slice);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		assert_int_equal(digest_parse(str_c(bad[i]), &back, &err), -1);
 		err_drop(&err);
