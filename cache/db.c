@@ -150,6 +150,11 @@ static int open_file(struct cache *c, enum db_which which, bool create, struct e
 	struct stat st;
 	if (!create && fstatat(c->store->root_fd, file_names[which], &st, 0) < 0)
 		return err_sys(err, "open '%s'", path);
+	/* SQLite would make it readable for all, and configs and build arguments are in it. A file that is new has no locks that
+	 * closing it could drop. */
+	_cleanup_close_ int fresh = create ? openat(c->store->root_fd, file_names[which], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+	mem_closep(&fresh);
+	fresh = -1;
 	int rc = sqlite3_open_v2(path, &f->h, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0), NULL);
 	if (!f->h)
 		mem_fail();
@@ -236,7 +241,14 @@ int db_open_index(struct cache *c, bool create, struct err **err)
 		return newer(c, DB_INDEX, version, INDEX_VERSION, err);
 	if (!version)
 		return err_set(err, ERR_NOT_FOUND, "open '%s/index.db': it has no tables", s->root);
-	return read_uuid(c, DB_INDEX, s->uuid, err);
+	uint8_t uuid[UUID_BYTES];
+	if (read_uuid(c, DB_INDEX, uuid, err) < 0)
+		return -1;
+	if (s->opened && memcmp(uuid, s->uuid, UUID_BYTES))
+		return err_set(err, ERR_INTEGRITY, "open '%s/index.db': it was replaced while it was used", s->root);
+	if (!s->opened)
+		memcpy(s->uuid, uuid, UUID_BYTES);
+	return 0;
 }
 
 /* Whether cache.db, just opened, is ours and whole. ERR_NOT_FOUND: it has no tables; ERR_INTEGRITY: it belongs to another store. */

@@ -23,8 +23,7 @@ static int no_such_image(struct str text, struct err **err)
 
 /* ---- images.json */
 
-/* Within a write that changes names: the copy of the names that a repair starts from. */
-static int write_names(struct cache *c, struct err **err)
+int names_write_copy(struct cache *c, struct err **err)
 {
 	struct store *s = c->store;
 	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT ref, image FROM name ORDER BY ref", err);
@@ -45,8 +44,8 @@ static int write_names(struct cache *c, struct err **err)
 		return -1;
 	json_print(names, &b);
 	sb_add_ch(&b, '\n');
-	/* Made within the lease's folder: what a crash leaves of it is swept. */
-	snprintf(path, sizeof(path), "tmp/%s/images.json", s->lease);
+	/* Made where a crash may leave it. */
+	snprintf(path, sizeof(path), "trash/%s.%llu", s->unique, (unsigned long long)cache_store_counter(s));
 	if (io_replace_file(s->root_fd, path, sb_str(&b), 0600, false, err) < 0)
 		return -1;
 	if (renameat(s->root_fd, path, s->root_fd, "images.json") < 0)
@@ -296,7 +295,7 @@ static int drop_image(struct cache *c, const struct digest *id, struct err **err
 	if (c->store->read_only || c->writing)
 		return 0;
 	if (cache_store_lease(c->store, err) < 0 || db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0 || delete_image(c, id, err) < 0 ||
-	    exec_id(c, "DELETE FROM name WHERE image = ?", id, err) < 0 || write_names(c, err) < 0)
+	    exec_id(c, "DELETE FROM name WHERE image = ?", id, err) < 0 || names_write_copy(c, err) < 0)
 		return -1;
 	return db_write_commit(&w, err);
 }
@@ -377,7 +376,7 @@ static int put_image(struct cache *c, const struct new_image *i, const struct st
 	for (size_t k = 0; k < n_names; k++)
 		if (put_name(c, names[k], &i->id, i->manifest, err) < 0)
 			return -1;
-	if (n_names && write_names(c, err) < 0)
+	if (n_names && names_write_copy(c, err) < 0)
 		return -1;
 	return db_write_commit(&w, err);
 }
@@ -465,7 +464,7 @@ int cache_name_set(struct cache *c, struct str full, const struct digest *id, st
 	if (r <= 0)
 		return r < 0 ? -1 : no_such_image(str_c(digest_text(id, text)), err);
 	const struct digest *manifest = digest_is_zero(&i.manifest) ? NULL : &i.manifest;
-	if (put_name(c, full, id, manifest, err) < 0 || write_names(c, err) < 0)
+	if (put_name(c, full, id, manifest, err) < 0 || names_write_copy(c, err) < 0)
 		return -1;
 	return db_write_commit(&w, err);
 }
@@ -488,7 +487,7 @@ int cache_name_del(struct cache *c, struct str full, bool *ret_last, struct dige
 		return -1;
 	db_bind_digest(left, &id);
 	int r = db_step(left, err);
-	if (r < 0 || write_names(c, err) < 0)
+	if (r < 0 || names_write_copy(c, err) < 0)
 		return -1;
 	db_done(left);
 	if (db_write_commit(&w, err) < 0)

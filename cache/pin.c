@@ -41,9 +41,11 @@ static int read_row(struct cache *c, const struct layer *l, struct row *ret, str
 	*ret = (struct row){ 0 };
 	{
 		_cleanup_(db_donep) struct stmt *s =
-			db_prepare(c, DB_INDEX, "SELECT state = 'ready', diffid, used, sum IS " LAYER_SUM " FROM layer WHERE id = ?", err);
+			db_prepare(c, DB_INDEX, "SELECT state = 'ready' AND (boot IS NULL OR boot = ?), diffid, used, sum IS " LAYER_SUM
+				   " FROM layer WHERE id = ?", err);
 		if (!s)
 			return -1;
+		db_bind_c(s, c->store->boot);
 		db_bind_int(s, l->id);
 		int r = db_step(s, err);
 		if (r <= 0)

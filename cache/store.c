@@ -142,11 +142,10 @@ const char *store_refused_fs(long f_type)
 }
 
 /* Opens a folder of ours, made when missing: nobody else's, since root would follow whatever its owner puts there. */
-static int open_folder(const char *path, int *ret_fd, bool *ret_made, struct err **err)
+static int open_folder(const char *path, int *ret_fd, struct err **err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*ret_made = fd < 0 && errno == ENOENT;
-	if (*ret_made) {
+	if (fd < 0 && errno == ENOENT) {
 		if (io_mkdirs(AT_FDCWD, path, 0700, err) < 0)
 			return -1;
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -165,8 +164,7 @@ static int open_folder(const char *path, int *ret_fd, bool *ret_made, struct err
 static int open_folders(struct store *s, struct err **err)
 {
 	struct statfs fs;
-	bool made;
-	if (open_folder(s->root, &s->root_fd, &made, err) < 0)
+	if (open_folder(s->root, &s->root_fd, err) < 0)
 		return err_wrap(err, "open the store");
 	if (fstatfs(s->root_fd, &fs) < 0)
 		return err_sys(err, "open store '%s'", s->root);
@@ -175,9 +173,9 @@ static int open_folders(struct store *s, struct err **err)
 		err_set(err, ERR_UNSUPPORTED, "open store '%s': it is on %s, which several machines share", s->root, refused);
 		return err_hint(err, "choose a folder on a local disk with --root or CBUILD_ROOT");
 	}
-	if (open_folder(s->run, &s->run_fd, &made, err) < 0)
+	if (open_folder(s->run, &s->run_fd, err) < 0)
 		return err_wrap(err, "open the run folder");
-	if (made && (io_mkdirs(s->run_fd, "mnt", 0700, err) < 0 || io_mkdirs(s->run_fd, "steps", 0700, err) < 0))
+	if (io_mkdirs(s->run_fd, "mnt", 0700, err) < 0 || io_mkdirs(s->run_fd, "steps", 0700, err) < 0)
 		return err_wrap(err, "'%s'", s->run);
 	return 0;
 }
@@ -272,13 +270,17 @@ struct store *cache_store_open(const struct store_options *o, struct err **err)
 	pthread_mutex_init(&s->write, NULL);
 	pthread_mutex_init(&s->state, NULL);
 	random_hex(s->unique);
-	if (open_folders(s, err) < 0 || read_boot(s, err) < 0 || open_index(s, err) < 0 ||
-	    (!s->read_only && store_sweep(s, s->spare, err) < 0)) {
+	if (open_folders(s, err) < 0 || read_boot(s, err) < 0 || open_index(s, err) < 0) {
 		cache_store_close(s);
 		return NULL;
 	}
 	for (size_t i = 0; i < 4; i++)
 		snprintf(s->short_id + 2 * i, 3, "%02x", s->uuid[i]);
+	s->opened = true;
+	/* What cannot be cleaned up now (a full disk, a stopped writer) is no reason not to work. */
+	_cleanup_(err_dropp) struct err *e = NULL;
+	if (!s->read_only && store_sweep(s, s->spare, &e) < 0)
+		store_warn(s, "clean up the store: %s", e->msg);
 	return s;
 }
 
@@ -431,9 +433,15 @@ const char *cache_store_lease_id(const struct store *s)
 int cache_store_trash(struct store *s, const char *path, struct err **err)
 {
 	char to[64];
+	struct stat st;
 	snprintf(to, sizeof(to), "trash/%s.%llu", s->unique, (unsigned long long)cache_store_counter(s));
-	if (renameat(s->root_fd, path, s->root_fd, to) < 0)
-		return errno == ENOENT ? 0 : err_sys(err, "move '%s/%s' to the trash", s->root, path);
+	if (renameat(s->root_fd, path, s->root_fd, to) < 0) {
+		int sys = errno;
+		if (sys == ENOENT && fstatat(s->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return 0;
+		errno = sys;
+		return err_sys(err, "move '%s/%s' to the trash", s->root, path);
+	}
 	atomic_store(&s->trashed, true);
 	return 0;
 }

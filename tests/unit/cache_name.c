@@ -1,9 +1,13 @@
+#define CBUILD_MAY_FORK
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "base/json.h"
 #include "cache/blob.h"
@@ -344,6 +348,45 @@ static void absent_layers_and_damage(void **state)
 	cache_store_close(s);
 }
 
+static void a_pulled_image_leaves_as_it_came(void **state)
+{
+	(void)state;
+	_cleanup_(world_end) struct world w = world_begin();
+	struct store *s = open_store(&w);
+	struct cache *c = must_open(s);
+	struct err *err = NULL;
+	struct layer l = make_layer(c, 1);
+	struct chain chain = { &l, 1 };
+	exec_sql(c, DB_INDEX, "UPDATE layer SET kind = ?", "pulled");
+	assert_int_equal(db_layer_sum(c, l.id, &err), 0);
+	struct str config = config_of(&chain, "p"), full = STR(BUSYBOX);
+	struct digest blob, id = digest_of(config.p, config.n), manifest;
+	assert_int_equal(cache_blob_put(c, STR("layer bytes"), &blob, &err), 0);
+	struct oci_descriptor entry = { .media_type = STR("application/vnd.docker.image.rootfs.diff.tar.gzip"), .digest = blob, .size = 11 };
+	struct oci_manifest m = { .media_type = STR(DOCKER_MANIFEST), .entries = &entry, .n_entries = 1 };
+	m.config = (struct oci_descriptor){ .media_type = STR(DOCKER_CONFIG), .digest = id, .size = config.n };
+	_cleanup_(sb_releasep) struct sb b = { 0 };
+	oci_manifest_print(&m, &b);
+	sb_add_ch(&b, ' ');   /* not as we would print it */
+	assert_int_equal(cache_blob_put(c, sb_str(&b), &manifest, &err), 0);
+	assert_int_equal(cache_image_put(c, config, &chain, &manifest, &full, 1, &id, &err), 0);
+	struct oci_descriptor d;
+	assert_int_equal(cache_image_manifest(c, arena, &id, "zstd", &d, &err), 0);
+	assert_true(digest_eq(&d.digest, &manifest));
+	assert_string_equal(d.media_type.p, DOCKER_MANIFEST);
+	assert_int_equal(d.size, b.n);
+	/* A blob of it is gone: it would have to be packed anew, and there are no files. */
+	char path[BLOB_PATH_TEXT], whole[128];
+	blob_path(&blob, path);
+	snprintf(whole, sizeof(whole), "r/%s", path);
+	assert_int_equal(unlinkat(w.fd, whole, 0), 0);
+	assert_int_equal(cache_image_manifest(c, arena, &id, "gzip", &d, &err), -1);
+	assert_non_null(strstr(err->msg, "pack layer 1"));
+	err_drop(&err);
+	cache_close(c);
+	cache_store_close(s);
+}
+
 static void count_finding(void *arg, const char *text)
 {
 	char (*said)[4096] = arg;
@@ -421,12 +464,71 @@ static void fsck_finds(void **state)
 	cache_store_close(s);
 }
 
+static void busy_child(struct world *w)
+{
+	struct store *s = open_store(w);
+	struct cache *c = must_open(s);
+	struct chain chain = { 0 };
+	struct err *err = NULL;
+	for (int i = 0;; i++) {
+		char word[32], name[64];
+		snprintf(word, sizeof(word), "%d %d", (int)getpid(), i);
+		snprintf(name, sizeof(name), "docker.io/library/n:%d", i % 5);
+		struct digest id = put(c, &chain, word, name);
+		if (cache_name_set(c, STR(BUSYBOX), &id, &err) < 0 || cache_blob_put(c, str_c(word), NULL, &err) < 0 ||
+		    (i % 3 == 0 && (cache_name_del(c, str_c(name), NULL, NULL, &err) < 0)))
+			_exit(1);
+		if (i % 7 == 0) {
+			cache_close(c);
+			cache_store_close(s);
+			s = open_store(w);
+			c = must_open(s);
+		}
+	}
+}
+
+/* Wherever a command is killed, the next one finds a whole store and cleans up after it. */
+static void killed_anywhere(void **state)
+{
+	(void)state;
+	_cleanup_(world_end) struct world w = world_begin();
+	cache_store_close(open_store(&w));
+	for (int i = 0; i < 25; i++) {
+		pid_t pid = fork();
+		if (!pid) {
+			busy_child(&w);
+			_exit(0);
+		}
+		struct timespec t = { 0, (5 + i * 2) * 1000000L + i * 137137L };
+		nanosleep(&t, NULL);
+		kill(pid, SIGKILL);
+		int status;
+		waitpid(pid, &status, 0);
+		assert_true(WIFSIGNALED(status));
+		w.said[0] = '\0';
+		struct store *s = open_store(&w);
+		struct cache *c = must_open(s);
+		char said[4096];
+		/* What stands in trash/ goes when the command ends. */
+		store_clear_trash(s);
+		if (fsck(c, said))
+			fail_msg("%d: %s", i, said);
+		assert_string_equal(w.said, "");
+		assert_int_equal(count(&w, "r/leases"), 0);
+		assert_int_equal(count(&w, "r/tmp"), 1);
+		cache_close(c);
+		cache_store_close(s);
+	}
+	assert_true(sql(&w, "index.db", "SELECT count(*) FROM image") > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(put_and_find), cmocka_unit_test(ambiguous_prefixes), cmocka_unit_test(what_is_there_is_not_written),
 		cmocka_unit_test(refused_images), cmocka_unit_test(names_move_and_go), cmocka_unit_test(images_json_follows),
-		cmocka_unit_test(by_digest), cmocka_unit_test(absent_layers_and_damage), cmocka_unit_test(fsck_finds),
+		cmocka_unit_test(by_digest), cmocka_unit_test(absent_layers_and_damage), cmocka_unit_test(a_pulled_image_leaves_as_it_came), cmocka_unit_test(fsck_finds),
+		cmocka_unit_test(killed_anywhere),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -5,7 +5,10 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+
 #include "base/clock.h"
+#include "cache/blob.h"
 #include "cache/record.h"
 #include "tests/unit/cache_help.h"
 
@@ -250,11 +253,61 @@ static void contents_tags_and_the_rest(void **state)
 	cache_store_close(s);
 }
 
+struct worker {
+	struct store *s;
+	int n;
+};
+
+static void *work(void *arg)
+{
+	struct worker *me = arg;
+	_cleanup_(cache_closep) struct cache *c = must_open(me->s);
+	_cleanup_(arena_freep) struct arena *a = arena_new();
+	struct err *err = NULL;
+	assert_int_equal(cache_store_lease(me->s, &err), 0);
+	for (int i = 0; i < 10; i++) {
+		struct layer l = make_layer(c, (uint8_t)(me->n * 10 + i + 1));
+		struct record r = { .key = { { (uint8_t)(i + 1) } }, .op = { { 2 } }, .r = { { 3 } }, .chain = { &l, 1 } }, got;
+		struct digest blob, shared;
+		char text[32];
+		bool found;
+		int n = snprintf(text, sizeof(text), "%d %d", me->n, i);
+		assert_int_equal(cache_blob_put(c, (struct str){ text, (size_t)n }, &blob, &err), 0);
+		assert_int_equal(cache_blob_put(c, STR("the same for all"), &shared, &err), 0);
+		assert_int_equal(cache_record_put(c, &r, false, &err), 0);
+		assert_int_equal(cache_record_get(c, a, &r.key, &found, &got, &err), 0);
+		assert_true(found && !got.bare && got.chain.n == 1);
+	}
+	return NULL;
+}
+
+static void threads_share_a_store(void **state)
+{
+	(void)state;
+	_cleanup_(world_end) struct world w = world_begin();
+	struct store *s = open_store(&w);
+	struct worker me[4];
+	pthread_t t[4];
+	for (int i = 0; i < 4; i++) {
+		me[i] = (struct worker){ s, i };
+		pthread_create(&t[i], NULL, work, &me[i]);
+	}
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(count(&w, "r/leases"), 1);
+	/* Of those who wrote one key the first live one stayed. */
+	assert_int_equal(sql(&w, "cache.db", "SELECT count(*) FROM record"), 10);
+	assert_int_equal(sql(&w, "index.db", "SELECT count(*) FROM blob"), 41);
+	cache_store_close(s);
+	assert_string_equal(w.said, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip), cmocka_unit_test(bare_and_replaced), cmocka_unit_test(by_result_takes_the_newest_live),
 		cmocka_unit_test(hits_are_pinned), cmocka_unit_test(damaged_records_are_dropped), cmocka_unit_test(contents_tags_and_the_rest),
+		cmocka_unit_test(threads_share_a_store),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -32,6 +32,11 @@ static void a_new_store(void **state)
 	assert_true(present(&w, "r/layers"));
 	assert_true(present(&w, "run/steps"));
 	assert_true(present(&w, "run/mnt"));
+	struct stat st;
+	assert_int_equal(fstatat(w.fd, "r/index.db", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(fstatat(w.fd, "r/index.db-wal", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_null(cache_store_lease_id(s));
 	assert_false(cache_store_needs_sync(s));
 	struct err *err = NULL;
@@ -375,6 +380,39 @@ static void synced_layers_lose_their_boot_mark(void **state)
 	cache_store_close(s);
 }
 
+static void long_logs_are_emptied(void **state)
+{
+	(void)state;
+	_cleanup_(world_end) struct world w = world_begin();
+	struct store *s = open_store(&w);
+	struct cache *c = must_open(s);
+	struct err *err = NULL;
+	struct stat st;
+	assert_false(cache_store_needs_sync(s));
+	for (int i = 0; i < 60; i++) {
+		char name[32];
+		_cleanup_(db_write_endp) struct write t = { 0 };
+		snprintf(name, sizeof(name), "%d", i);
+		assert_int_equal(db_write_begin(&t, c, DB_INDEX, DB_NORMAL, &err), 0);
+		exec_sql(c, DB_INDEX, "INSERT INTO name(ref, image, updated) VALUES(?, randomblob(9000), 1)", name);
+		assert_int_equal(db_write_commit(&t, &err), 0);
+	}
+	assert_true(cache_store_needs_sync(s));
+	/* Another process that reads keeps it from being emptied, but is not disturbed. */
+	struct stmt *q = db_prepare(c, DB_INDEX, "SELECT ref FROM name", &err);
+	assert_int_equal(db_step(q, &err), 1);
+	assert_int_equal(cache_store_sync(s, &err), 0);
+	assert_int_equal(db_step(q, &err), 1);
+	db_done(q);
+	assert_int_equal(cache_store_sync(s, &err), 0);
+	assert_int_equal(fstatat(w.fd, "r/index.db-wal", &st, 0), 0);
+	assert_int_equal(st.st_size, 0);
+	assert_false(cache_store_needs_sync(s));
+	cache_close(c);
+	cache_store_close(s);
+	assert_int_equal(sql(&w, "index.db", "SELECT count(*) FROM name"), 60);
+}
+
 static void a_full_disk(void **state)
 {
 	(void)state;
@@ -428,7 +466,8 @@ int main(void)
 		cmocka_unit_test(a_newer_schema_is_refused), cmocka_unit_test(leases), cmocka_unit_test(a_killed_command_is_swept),
 		cmocka_unit_test(without_a_killer_processes_are_left), cmocka_unit_test(lost_and_half_made_leases), cmocka_unit_test(trash),
 		cmocka_unit_test(step_locks), cmocka_unit_test(several_at_once_make_one_store),
-		cmocka_unit_test(synced_layers_lose_their_boot_mark), cmocka_unit_test(a_full_disk),
+		cmocka_unit_test(synced_layers_lose_their_boot_mark), cmocka_unit_test(long_logs_are_emptied),
+		cmocka_unit_test(a_full_disk),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
