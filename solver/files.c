@@ -43,10 +43,14 @@ const struct chain *files_chain(const struct files *f)
 	return &f->chain;
 }
 
-void files_set_diffid(struct files *f, const struct digest *diffid, const struct files *below)
+void files_set_diffid(struct files *f, const struct digest *diffid)
 {
 	f->chain.v[f->chain.n - 1].diffid = *diffid;
-	for (size_t i = 0; below && i < below->chain.n && i + 1 < f->chain.n; i++)
+}
+
+void files_fill_diffids(struct files *f, const struct files *below)
+{
+	for (size_t i = 0; i < below->chain.n && i + 1 < f->chain.n; i++)
 		if (f->chain.v[i].id == below->chain.v[i].id)
 			f->chain.v[i].diffid = below->chain.v[i].diffid;
 }

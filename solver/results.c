@@ -102,6 +102,9 @@ static void publish(struct results *r, struct vertex *v)
 {
 	(void)r;
 	struct step_job *j = step_job_new(v->owner, write_record, record_written);
+	/* A child may be sealed before its parent; now R of the parent is known, so its whole chain is. */
+	if (v->has_parent && v->inputs[0].vertex->files)
+		files_fill_diffids(v->files, v->inputs[0].vertex->files);
 	j->files = files_ref(v->files);
 	vertex_deep(v, &j->digest);
 	step_job_start(j, NULL);

@@ -89,7 +89,7 @@ static void sealed(struct step_job *j, struct err *e)
 		core_failed(g, j->s->v, e);
 		return;
 	}
-	files_set_diffid(j->files, &j->digest2, j->parent);
+	files_set_diffid(j->files, &j->digest2);
 	core_sealed(g, j->s->v, &j->digest);
 }
 
