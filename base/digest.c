@@ -61,7 +61,8 @@ int digest_parse_hex(struct str hex, struct digest *ret, struct err **err)
 		d.b[i] = (uint8_t)((unsigned)hi << 4 | (unsigned)lo);
 	}
 	if (!good)
-		return err_set(err, ERR_INVALID, "'%.*s' is not 64 lower-case hex digits", STR_ARG(str_sub(hex, 0, 80)));
+		return err_set(err, ERR_INVALID, "'%.*s' is not 64 lower-case hex digits",
+			       STR_ARG(str_sub(hex, 0, 80)));
 	*ret = d;
 	return 0;
 }
@@ -69,7 +70,8 @@ int digest_parse_hex(struct str hex, struct digest *ret, struct err **err)
 int digest_parse(struct str text, struct digest *ret, struct err **err)
 {
 	if (!str_starts(text, STR("sha256:")) || text.n != DIGEST_TEXT - 1)
-		return err_set(err, ERR_INVALID, "'%.*s' is not a sha256 digest", (int)(text.n < 80 ? text.n : 80), text.p ? text.p : "");
+		return err_set(err, ERR_INVALID, "'%.*s' is not a sha256 digest",
+			       (int)(text.n < 80 ? text.n : 80), text.p ? text.p : "");
 	char hex[DIGEST_HEX];
 	memcpy(hex, text.p + 7, 64);
 	hex[64] = '\0';

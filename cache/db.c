@@ -18,8 +18,8 @@
 enum {
 	WAIT_FIRST_MS = 5,
 	WAIT_LAST_MS = 100,
-	WAL_BACKSTOP_PAGES = 2048,   /* the tail checkpoints; this bounds the log where none runs */
-	WRITER_BYTE = 120,           /* SQLite's WAL_WRITE_LOCK in the -shm file */
+	WAL_BACKSTOP_PAGES = 2048, /* the tail checkpoints; this bounds the log where none runs */
+	WRITER_BYTE = 120,         /* SQLite's WAL_WRITE_LOCK in the -shm file */
 };
 
 static const char *const file_names[DB_COUNT] = { "index.db", "cache.db" };
@@ -43,7 +43,8 @@ static int db_fail(struct cache *c, enum db_which which, int rc, const char *wha
 	else if ((kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN) && h)
 		sys = sqlite3_system_errno(h);
 	char reason[128];
-	const char *text = h && sqlite3_extended_errcode(h) == rc ? sqlite3_errmsg(h) : sqlite3_errstr(rc);
+	const char *text =
+		h && sqlite3_extended_errcode(h) == rc ? sqlite3_errmsg(h) : sqlite3_errstr(rc);
 	if (sys)
 		text = strerror_r(sys, reason, sizeof(reason));
 	err_set(err, code, "%s '%s/%s': %s", what, c->store->root, file_names[which], text);
@@ -60,7 +61,8 @@ void db_guess_broken(struct cache *c)
 		return;
 	/* Only SQLite may open these files; removing their names does not touch its locks. */
 	struct stat st;
-	if (fstatat(s->root_fd, file_names[DB_GUESS], &st, 0) == 0 && st.st_ino == c->db[DB_GUESS].ino) {
+	if (fstatat(s->root_fd, file_names[DB_GUESS], &st, 0) == 0 &&
+	    st.st_ino == c->db[DB_GUESS].ino) {
 		unlinkat(s->root_fd, "cache.db", 0);
 		unlinkat(s->root_fd, "cache.db-wal", 0);
 		unlinkat(s->root_fd, "cache.db-shm", 0);
@@ -77,15 +79,17 @@ static long writer_pid(struct cache *c, enum db_which which)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	sb_init(&b, 4 * 1024 * 1024);
 	snprintf(shm, sizeof(shm), "%s-shm", file_names[which]);
-	if (fstatat(c->store->root_fd, shm, &st, 0) < 0 || io_read_file(AT_FDCWD, "/proc/locks", &b, &e) < 0)
+	if (fstatat(c->store->root_fd, shm, &st, 0) < 0 ||
+	    io_read_file(AT_FDCWD, "/proc/locks", &b, &e) < 0)
 		return 0;
 	for (struct str rest = sb_str(&b), line; str_cut(rest, '\n', &line, &rest);) {
 		long pid;
 		unsigned major, minor;
 		unsigned long ino, from;
 		_cleanup_free_ char *text = str_dup(line);
-		if (sscanf(text, "%*s POSIX %*s WRITE %ld %x:%x:%lu %lu", &pid, &major, &minor, &ino, &from) == 5 && from == WRITER_BYTE &&
-		    ino == st.st_ino && makedev(major, minor) == st.st_dev)
+		if (sscanf(text, "%*s POSIX %*s WRITE %ld %x:%x:%lu %lu", &pid, &major, &minor,
+			   &ino, &from) == 5 &&
+		    from == WRITER_BYTE && ino == st.st_ino && makedev(major, minor) == st.st_dev)
 			return pid;
 	}
 	return 0;
@@ -94,7 +98,8 @@ static long writer_pid(struct cache *c, enum db_which which)
 /* Sleeps before the next attempt; false when patience is over. */
 static bool wait_turn(struct cache *c, int64_t since_ns, int *wait_ms)
 {
-	if (atomic_load(&c->store->canceled) || clock_mono_ns() - since_ns > c->store->patience_ms * INT64_C(1000000))
+	if (atomic_load(&c->store->canceled) ||
+	    clock_mono_ns() - since_ns > c->store->patience_ms * INT64_C(1000000))
 		return false;
 	struct timespec t = { 0, *wait_ms * 1000000L };
 	nanosleep(&t, NULL);
@@ -112,7 +117,9 @@ static void rowsum(sqlite3_context *ctx, int n, sqlite3_value **v)
 	digest_fields(&h, "cbuild.row.1");
 	digest_field(&h, s->uuid, sizeof(s->uuid));
 	for (int i = 0; i < n; i++) {
-		const void *p = sqlite3_value_type(v[i]) == SQLITE_BLOB ? sqlite3_value_blob(v[i]) : (const void *)sqlite3_value_text(v[i]);
+		const void *p = sqlite3_value_type(v[i]) == SQLITE_BLOB
+			? sqlite3_value_blob(v[i])
+			: (const void *)sqlite3_value_text(v[i]);
 		digest_field(&h, p, (size_t)sqlite3_value_bytes(v[i]));
 	}
 	struct digest d = digest_end(&h);
@@ -152,10 +159,15 @@ static int open_file(struct cache *c, enum db_which which, bool create, struct e
 		return err_sys(err, "open '%s'", path);
 	/* SQLite would make it readable for all, and configs and build arguments are in it. A file that is new has no locks that
 	 * closing it could drop. */
-	_cleanup_close_ int fresh = create ? openat(c->store->root_fd, file_names[which], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
-	mem_closep(&fresh);
-	fresh = -1;
-	int rc = sqlite3_open_v2(path, &f->h, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0), NULL);
+	if (create) {
+		int fresh = openat(c->store->root_fd, file_names[which],
+				   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		mem_closep(&fresh);
+	}
+	int rc = sqlite3_open_v2(path, &f->h,
+				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+					 (create ? SQLITE_OPEN_CREATE : 0),
+				 NULL);
 	if (!f->h)
 		mem_fail();
 	sqlite3_extended_result_codes(f->h, 1);
@@ -171,7 +183,9 @@ static int open_file(struct cache *c, enum db_which which, bool create, struct e
 	sqlite3_db_config(f->h, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
 	sqlite3_db_config(f->h, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, (int *)NULL);
 	sqlite3_wal_autocheckpoint(f->h, WAL_BACKSTOP_PAGES);
-	if (sqlite3_create_function(f->h, "rowsum", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, c->store, rowsum, NULL, NULL))
+	if (sqlite3_create_function(f->h, "rowsum", -1,
+				    SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY,
+				    c->store, rowsum, NULL, NULL))
 		mem_fail();
 	f->full = true;
 	return 0;
@@ -186,41 +200,49 @@ int db_version(struct cache *c, enum db_which which, int64_t *ret, struct err **
 	return 0;
 }
 
-static int read_uuid(struct cache *c, enum db_which which, uint8_t uuid[UUID_BYTES], struct err **err)
+static int read_uuid(struct cache *c, enum db_which which, uint8_t uuid[UUID_BYTES],
+		     struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *s = db_prepare(c, which, "SELECT v FROM meta WHERE k = 'uuid'", err);
+	_cleanup_(db_donep) struct stmt *s =
+		db_prepare(c, which, "SELECT v FROM meta WHERE k = 'uuid'", err);
 	int r = s ? db_step(s, err) : -1;
 	if (r < 0)
 		return -1;
 	struct str v = r ? db_blob(s, 0) : STR("");
 	if (v.n != UUID_BYTES)
-		return err_set(err, ERR_INTEGRITY, "read '%s/%s': it has no uuid", c->store->root, file_names[which]);
+		return err_set(err, ERR_INTEGRITY, "read '%s/%s': it has no uuid", c->store->root,
+			       file_names[which]);
 	memcpy(uuid, v.p, UUID_BYTES);
 	return 0;
 }
 
 static int newer(struct cache *c, enum db_which which, int64_t version, int known, struct err **err)
 {
-	return err_set(err, ERR_UNSUPPORTED, "store '%s': %s was made by a newer cbuild (schema %lld; this one knows %d)", c->store->root,
-		       file_names[which], (long long)version, known);
+	return err_set(err, ERR_UNSUPPORTED,
+		       "store '%s': %s was made by a newer cbuild (schema %lld; this one knows %d)",
+		       c->store->root, file_names[which], (long long)version, known);
 }
 
 /* Makes the tables, unless another process has done it meanwhile. */
-static int make_tables(struct cache *c, enum db_which which, const uint8_t uuid[UUID_BYTES], struct err **err)
+static int make_tables(struct cache *c, enum db_which which, const uint8_t uuid[UUID_BYTES],
+		       struct err **err)
 {
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	const char *ddl = which == DB_INDEX ? INDEX_SCHEMA : GUESS_SCHEMA;
 	int64_t version;
 	char pragma[64];
-	snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", which == DB_INDEX ? INDEX_VERSION : GUESS_VERSION);
-	if (run_sql(c, which, "PRAGMA journal_mode = WAL", err) < 0 || db_write_begin(&w, c, which, DB_FULL, err) < 0 ||
+	snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d",
+		 which == DB_INDEX ? INDEX_VERSION : GUESS_VERSION);
+	if (run_sql(c, which, "PRAGMA journal_mode = WAL", err) < 0 ||
+	    db_write_begin(&w, c, which, DB_FULL, err) < 0 ||
 	    db_version(c, which, &version, err) < 0)
 		return -1;
 	if (version)
 		return 0;
 	if (run_sql(c, which, ddl, err) < 0 || run_sql(c, which, pragma, err) < 0)
 		return -1;
-	_cleanup_(db_donep) struct stmt *s = db_prepare(c, which, "INSERT INTO meta(k, v) VALUES('uuid', ?), ('form', 'trusted')", err);
+	_cleanup_(db_donep) struct stmt *s = db_prepare(
+		c, which, "INSERT INTO meta(k, v) VALUES('uuid', ?), ('form', 'trusted')", err);
 	if (!s)
 		return -1;
 	db_bind_blob(s, (struct str){ (const char *)uuid, UUID_BYTES });
@@ -245,7 +267,8 @@ int db_open_index(struct cache *c, bool create, struct err **err)
 	if (read_uuid(c, DB_INDEX, uuid, err) < 0)
 		return -1;
 	if (s->opened && memcmp(uuid, s->uuid, UUID_BYTES))
-		return err_set(err, ERR_INTEGRITY, "open '%s/index.db': it was replaced while it was used", s->root);
+		return err_set(err, ERR_INTEGRITY,
+			       "open '%s/index.db': it was replaced while it was used", s->root);
 	if (!s->opened)
 		memcpy(s->uuid, uuid, UUID_BYTES);
 	return 0;
@@ -261,11 +284,13 @@ static int check_guess(struct cache *c, struct err **err)
 	if (version > GUESS_VERSION)
 		return newer(c, DB_GUESS, version, GUESS_VERSION, err);
 	if (!version)
-		return err_set(err, ERR_NOT_FOUND, "open '%s/cache.db': it has no tables", c->store->root);
+		return err_set(err, ERR_NOT_FOUND, "open '%s/cache.db': it has no tables",
+			       c->store->root);
 	if (read_uuid(c, DB_GUESS, uuid, err) < 0)
 		return -1;
 	if (memcmp(uuid, c->store->uuid, UUID_BYTES))
-		return err_set(err, ERR_INTEGRITY, "open '%s/cache.db': it belongs to another store", c->store->root);
+		return err_set(err, ERR_INTEGRITY,
+			       "open '%s/cache.db': it belongs to another store", c->store->root);
 	return 0;
 }
 
@@ -274,7 +299,8 @@ static int make_guess(struct cache *c, struct err **err)
 {
 	struct store *s = c->store;
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_close_ int lock = openat(s->root_fd, "locks/guess", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	_cleanup_close_ int lock =
+		openat(s->root_fd, "locks/guess", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (lock < 0)
 		return err_sys(err, "open '%s/locks/guess'", s->root);
 	if (store_flock(s, lock, LOCK_EX, err) < 0)
@@ -411,7 +437,8 @@ struct stmt *db_prepare(struct cache *c, enum db_which which, const char *sql, s
 	int wait = WAIT_FIRST_MS, rc = SQLITE_OK;
 	/* The first one reads the schema, which may meet another process's recovery of the log. */
 	while (!s->s) {
-		rc = sqlite3_prepare_v3(c->db[which].h, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->s, NULL);
+		rc = sqlite3_prepare_v3(c->db[which].h, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->s,
+					NULL);
 		if (rc == SQLITE_OK || (rc & 0xff) != SQLITE_BUSY || !wait_turn(c, since, &wait))
 			break;
 	}
@@ -452,17 +479,22 @@ void db_bind_int(struct stmt *s, int64_t v)
 
 void db_bind_blob(struct stmt *s, struct str v)
 {
-	bound(s, v.p ? sqlite3_bind_blob64(s->s, ++s->bound, v.p, v.n, SQLITE_TRANSIENT) : sqlite3_bind_null(s->s, ++s->bound));
+	bound(s,
+	      v.p ? sqlite3_bind_blob64(s->s, ++s->bound, v.p, v.n, SQLITE_TRANSIENT)
+		  : sqlite3_bind_null(s->s, ++s->bound));
 }
 
 void db_bind_digest(struct stmt *s, const struct digest *d)
 {
-	db_bind_blob(s, d ? (struct str){ (const char *)d->b, sizeof(d->b) } : (struct str){ NULL, 0 });
+	db_bind_blob(
+		s, d ? (struct str){ (const char *)d->b, sizeof(d->b) } : (struct str){ NULL, 0 });
 }
 
 void db_bind_text(struct stmt *s, struct str v)
 {
-	bound(s, v.p ? sqlite3_bind_text64(s->s, ++s->bound, v.p, v.n, SQLITE_TRANSIENT, SQLITE_UTF8) : sqlite3_bind_null(s->s, ++s->bound));
+	bound(s,
+	      v.p ? sqlite3_bind_text64(s->s, ++s->bound, v.p, v.n, SQLITE_TRANSIENT, SQLITE_UTF8)
+		  : sqlite3_bind_null(s->s, ++s->bound));
 }
 
 void db_bind_c(struct stmt *s, const char *v)
@@ -490,7 +522,8 @@ int db_step(struct stmt *s, struct err **err)
 			sqlite3_reset(s->s);
 			continue;
 		}
-		return db_fail(c, s->which, rc, sqlite3_stmt_readonly(s->s) ? "read" : "write", err);
+		return db_fail(c, s->which, rc, sqlite3_stmt_readonly(s->s) ? "read" : "write",
+			       err);
 	}
 }
 
@@ -549,13 +582,14 @@ int64_t db_last_id(struct cache *c, enum db_which which)
 static int busy_over(struct cache *c, enum db_which which, struct err **err)
 {
 	if (atomic_load(&c->store->canceled))
-		return err_set(err, ERR_CANCELED, "write '%s/%s': canceled", c->store->root, file_names[which]);
+		return err_set(err, ERR_CANCELED, "write '%s/%s': canceled", c->store->root,
+			       file_names[which]);
 	long pid = writer_pid(c, which);
 	char who[64] = "another process";
 	if (pid > 0)
 		snprintf(who, sizeof(who), "process %ld", pid);
-	err_set(err, ERR_TIMEOUT, "write '%s/%s': %s has been writing for %d s", c->store->root, file_names[which], who,
-		c->store->patience_ms / 1000);
+	err_set(err, ERR_TIMEOUT, "write '%s/%s': %s has been writing for %d s", c->store->root,
+		file_names[which], who, c->store->patience_ms / 1000);
 	if (pid > 0)
 		err_hint(err, "if it is stopped, let it go on (kill -CONT %ld) or end it", pid);
 	if (which == DB_GUESS && !atomic_exchange(&c->store->guess_off, true))
@@ -567,7 +601,10 @@ static int begin(struct cache *c, enum db_which which, enum db_sync sync, struct
 {
 	struct db_file *f = &c->db[which];
 	if (f->full != (sync == DB_FULL)) {
-		if (run_sql(c, which, sync == DB_FULL ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err) < 0)
+		if (run_sql(c, which,
+			    sync == DB_FULL ? "PRAGMA synchronous = FULL"
+					    : "PRAGMA synchronous = NORMAL",
+			    err) < 0)
 			return -1;
 		f->full = sync == DB_FULL;
 	}
@@ -581,7 +618,8 @@ static int begin(struct cache *c, enum db_which which, enum db_sync sync, struct
 	return rc == SQLITE_OK ? 0 : db_fail(c, which, rc, "write", err);
 }
 
-int db_write_begin(struct write *w, struct cache *c, enum db_which which, enum db_sync sync, struct err **err)
+int db_write_begin(struct write *w, struct cache *c, enum db_which which, enum db_sync sync,
+		   struct err **err)
 {
 	if (c->writing)
 		BUG("a write within a write");
@@ -622,7 +660,8 @@ void db_write_endp(struct write *w)
 
 int db_layer_sum(struct cache *c, int64_t id, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *s = db_prepare(c, DB_INDEX, "UPDATE layer SET sum = " LAYER_SUM " WHERE id = ?", err);
+	_cleanup_(db_donep) struct stmt *s =
+		db_prepare(c, DB_INDEX, "UPDATE layer SET sum = " LAYER_SUM " WHERE id = ?", err);
 	if (!s)
 		return -1;
 	db_bind_int(s, id);

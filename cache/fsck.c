@@ -41,7 +41,8 @@ static void finding(struct fsck *f, const char *fmt, ...)
 }
 
 /* Each row of a query is a finding: its first column names it. */
-static int each_row(struct fsck *f, enum db_which which, const char *sql, const char *what, struct err **err)
+static int each_row(struct fsck *f, enum db_which which, const char *sql, const char *what,
+		    struct err **err)
 {
 	_cleanup_(db_donep) struct stmt *q = db_prepare(f->c, which, sql, err);
 	int r;
@@ -61,16 +62,24 @@ static int check_rows(struct fsck *f, struct err **err)
 	static const struct {
 		const char *sql, *what;
 	} table[] = {
-		{ "SELECT 'layer ' || id FROM layer WHERE sum IS NOT " LAYER_SUM, "its row is damaged" },
-		{ "SELECT 'image ' || lower(hex(id)) FROM image WHERE sum IS NOT " IMAGE_SUM, "its row is damaged" },
-		{ "SELECT 'name ' || ref FROM name WHERE image NOT IN (SELECT id FROM image)", "its image is not there" },
-		{ "SELECT 'image ' || lower(hex(image)) FROM image_layer WHERE image NOT IN (SELECT id FROM image)", "it has layers but no row" },
+		{ "SELECT 'layer ' || id FROM layer WHERE sum IS NOT " LAYER_SUM,
+		  "its row is damaged" },
+		{ "SELECT 'image ' || lower(hex(id)) FROM image WHERE sum IS NOT " IMAGE_SUM,
+		  "its row is damaged" },
+		{ "SELECT 'name ' || ref FROM name WHERE image NOT IN (SELECT id FROM image)",
+		  "its image is not there" },
+		{ "SELECT 'image ' || lower(hex(image)) FROM image_layer WHERE image NOT IN (SELECT id FROM image)",
+		  "it has layers but no row" },
 		{ "SELECT 'image ' || lower(hex(i.image)) || ', layer ' || i.pos FROM image_layer i LEFT JOIN layer l ON l.id = i.layer "
-		  "WHERE l.state IS NOT 'ready' OR l.diffid IS NOT i.diffid", "it is not in the store any more (build or pull the image again)" },
+		  "WHERE l.state IS NOT 'ready' OR l.diffid IS NOT i.diffid",
+		  "it is not in the store any more (build or pull the image again)" },
 		{ "SELECT 'packed ' || lower(hex(diffid)) || ' ' || form FROM packed WHERE form NOT LIKE 'epoch-%' AND "
-		  "digest NOT IN (SELECT digest FROM blob)", "its blob is not there" },
-		{ "SELECT 'image ' || lower(hex(id)) FROM image WHERE id NOT IN (SELECT digest FROM blob)", "its config's blob is not there" },
-		{ "SELECT 'layer ' || id FROM layer WHERE state = 'ready' AND (diffid IS NULL OR (kind = 'step' AND m IS NULL))", "it is ready but was not hashed" },
+		  "digest NOT IN (SELECT digest FROM blob)",
+		  "its blob is not there" },
+		{ "SELECT 'image ' || lower(hex(id)) FROM image WHERE id NOT IN (SELECT digest FROM blob)",
+		  "its config's blob is not there" },
+		{ "SELECT 'layer ' || id FROM layer WHERE state = 'ready' AND (diffid IS NULL OR (kind = 'step' AND m IS NULL))",
+		  "it is ready but was not hashed" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
 		if (each_row(f, DB_INDEX, table[i].sql, table[i].what, err) < 0)
@@ -80,7 +89,9 @@ static int check_rows(struct fsck *f, struct err **err)
 
 static int check_database(struct fsck *f, enum db_which which, const char *name, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(f->c, which, f->data ? "PRAGMA integrity_check(20)" : "PRAGMA quick_check(20)", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(f->c, which,
+			   f->data ? "PRAGMA integrity_check(20)" : "PRAGMA quick_check(20)", err);
 	int r;
 	if (!q)
 		return -1;
@@ -95,7 +106,9 @@ static void check_guesses(struct fsck *f)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (check_database(f, DB_GUESS, "cache.db", &e) < 0 ||
-	    each_row(f, DB_GUESS, "SELECT 'record ' || lower(hex(key)) FROM record WHERE sum IS NOT " RECORD_SUM, "its row is damaged", &e) < 0) {
+	    each_row(f, DB_GUESS,
+		     "SELECT 'record ' || lower(hex(key)) FROM record WHERE sum IS NOT " RECORD_SUM,
+		     "its row is damaged", &e) < 0) {
 		if (e->code == ERR_INTEGRITY)
 			finding(f, "%s", e->msg);
 	}
@@ -113,7 +126,8 @@ static int check_names(struct fsck *f, struct err **err)
 		names = json_parse_max(sb_str(&b), SIZE_MAX, "images.json", &e);
 	if (!names && e->code != ERR_NOT_FOUND)
 		finding(f, "%s", e->msg);
-	_cleanup_(db_donep) struct stmt *q = db_prepare(f->c, DB_INDEX, "SELECT ref, image FROM name", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(f->c, DB_INDEX, "SELECT ref, image FROM name", err);
 	if (!q)
 		return -1;
 	for (; (r = db_step(q, err)) > 0; n++) {
@@ -125,7 +139,8 @@ static int check_names(struct fsck *f, struct err **err)
 			finding(f, "images.json: it does not say that %s is %s", ref, text);
 	}
 	if (r == 0 && json_object_size(names) > n)
-		finding(f, "images.json: it has %zu names, the index %zu", json_object_size(names), n);
+		finding(f, "images.json: it has %zu names, the index %zu", json_object_size(names),
+			n);
 	return r;
 }
 
@@ -134,7 +149,7 @@ static int check_names(struct fsck *f, struct err **err)
 struct layer_check {
 	int64_t id;
 	bool ready;
-	bool owned;   /* work of a living process */
+	bool owned; /* work of a living process */
 };
 
 static bool lease_lives(struct store *s, struct str lease)
@@ -178,8 +193,10 @@ static int check_layers(struct fsck *f, struct err **err)
 	for (int r = 1; r;) {
 		struct layer_check l;
 		{
-			_cleanup_(db_donep) struct stmt *q =
-				db_prepare(f->c, DB_INDEX, "SELECT id, state = 'ready', lease FROM layer WHERE id > ? ORDER BY id LIMIT 1", err);
+			_cleanup_(db_donep) struct stmt *q = db_prepare(
+				f->c, DB_INDEX,
+				"SELECT id, state = 'ready', lease FROM layer WHERE id > ? ORDER BY id LIMIT 1",
+				err);
 			if (!q)
 				return -1;
 			db_bind_int(q, after);
@@ -188,7 +205,9 @@ static int check_layers(struct fsck *f, struct err **err)
 				return -1;
 			if (!r)
 				break;
-			l = (struct layer_check){ .id = db_int(q, 0), .ready = db_int(q, 1), .owned = lease_lives(f->s, db_text(q, 2)) };
+			l = (struct layer_check){ .id = db_int(q, 0),
+						  .ready = db_int(q, 1),
+						  .owned = lease_lives(f->s, db_text(q, 2)) };
 		}
 		if (check_layer(f, &l, err) < 0)
 			return -1;
@@ -196,7 +215,8 @@ static int check_layers(struct fsck *f, struct err **err)
 	}
 	for (char **n = names; n && *n; n++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
-		_cleanup_(db_donep) struct stmt *q = db_prepare(f->c, DB_INDEX, "SELECT 1 FROM layer WHERE id = ?", err);
+		_cleanup_(db_donep) struct stmt *q =
+			db_prepare(f->c, DB_INDEX, "SELECT 1 FROM layer WHERE id = ?", err);
 		int64_t id;
 		if (!q)
 			return -1;
@@ -234,9 +254,12 @@ static void check_blob_data(struct fsck *f, const struct digest *d, const char *
 }
 
 /* The row after `after`: 1, 0, -1. */
-static int next_blob(struct fsck *f, const struct digest *after, struct digest *ret, int64_t *ret_size, struct err **err)
+static int next_blob(struct fsck *f, const struct digest *after, struct digest *ret,
+		     int64_t *ret_size, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(f->c, DB_INDEX, "SELECT digest, size FROM blob WHERE digest > ? ORDER BY digest LIMIT 1", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		f->c, DB_INDEX,
+		"SELECT digest, size FROM blob WHERE digest > ? ORDER BY digest LIMIT 1", err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, after);
@@ -256,10 +279,12 @@ static int check_blob_rows(struct fsck *f, struct err **err)
 		char path[BLOB_PATH_TEXT];
 		struct stat st;
 		blob_path(&d, path);
-		if (fstatat(f->s->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		if (fstatat(f->s->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !S_ISREG(st.st_mode))
 			finding(f, "%s: the blob's file is not there", path);
 		else if (st.st_size != size)
-			finding(f, "%s: it has %lld bytes, not %lld", path, (long long)st.st_size, (long long)size);
+			finding(f, "%s: it has %lld bytes, not %lld", path, (long long)st.st_size,
+				(long long)size);
 		else if (f->data)
 			check_blob_data(f, &d, path);
 	}
@@ -274,7 +299,8 @@ static int check_blob_files(struct fsck *f, struct err **err)
 		_cleanup_(store_list_freep) char **names = store_list(f->s, dir);
 		for (char **n = names; n && *n; n++) {
 			_cleanup_(err_dropp) struct err *e = NULL;
-			_cleanup_(db_donep) struct stmt *q = db_prepare(f->c, DB_INDEX, "SELECT 1 FROM blob WHERE digest = ?", err);
+			_cleanup_(db_donep) struct stmt *q = db_prepare(
+				f->c, DB_INDEX, "SELECT 1 FROM blob WHERE digest = ?", err);
 			struct digest d;
 			int r = 0;
 			if (!q)
@@ -296,20 +322,23 @@ static int check_blob_files(struct fsck *f, struct err **err)
 
 static int check_leases(struct fsck *f, struct err **err)
 {
-	_cleanup_(store_list_freep) char **leases = store_list(f->s, "leases"), **tmp = store_list(f->s, "tmp");
+	_cleanup_(store_list_freep) char **leases = store_list(f->s, "leases"),
+					 **tmp = store_list(f->s, "tmp");
 	for (char **n = leases; n && *n; n++)
 		if (**n != '.' && !lease_lives(f->s, str_c(*n)))
 			finding(f, "leases/%s: its process is dead", *n);
 	for (char **n = tmp; n && *n; n++)
 		if (strcmp(*n, "partial") && !lease_lives(f->s, str_c(*n)))
 			finding(f, "tmp/%s: its process is dead", *n);
-	_cleanup_(db_donep) struct stmt *q = db_prepare(f->c, DB_INDEX, "SELECT DISTINCT lease FROM pin WHERE lease NOT LIKE 'c/%'", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		f->c, DB_INDEX, "SELECT DISTINCT lease FROM pin WHERE lease NOT LIKE 'c/%'", err);
 	int r;
 	if (!q)
 		return -1;
 	while ((r = db_step(q, err)) > 0)
 		if (!lease_lives(f->s, db_text(q, 0)))
-			finding(f, "pins of lease %.*s: its process is dead", STR_ARG(db_text(q, 0)));
+			finding(f, "pins of lease %.*s: its process is dead",
+				STR_ARG(db_text(q, 0)));
 	return r;
 }
 
@@ -324,11 +353,13 @@ static void check_trash(struct fsck *f)
 		finding(f, "trash/%s: it was not removed", *n);
 }
 
-int cache_fsck(struct cache *c, bool data, void (*say)(void *arg, const char *text), void *arg, size_t *ret_bad, struct err **err)
+int cache_fsck(struct cache *c, bool data, void (*say)(void *arg, const char *text), void *arg,
+	       size_t *ret_bad, struct err **err)
 {
 	struct fsck f = { .c = c, .s = c->store, .data = data, .say = say, .arg = arg };
-	if (check_database(&f, DB_INDEX, "index.db", err) < 0 || check_rows(&f, err) < 0 || check_names(&f, err) < 0 ||
-	    check_layers(&f, err) < 0 || check_blob_rows(&f, err) < 0 || check_blob_files(&f, err) < 0 || check_leases(&f, err) < 0)
+	if (check_database(&f, DB_INDEX, "index.db", err) < 0 || check_rows(&f, err) < 0 ||
+	    check_names(&f, err) < 0 || check_layers(&f, err) < 0 || check_blob_rows(&f, err) < 0 ||
+	    check_blob_files(&f, err) < 0 || check_leases(&f, err) < 0)
 		return -1;
 	check_guesses(&f);
 	check_trash(&f);

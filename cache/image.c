@@ -8,11 +8,28 @@
 enum { MAX_LAYERS = 4096 };
 
 /* Members that say how that very image came to be: wrong in an image that is built on it, so not handed on. */
-static const char *const image_known[] = { "created", "author", "architecture", "variant", "os", "os.version", "config", "rootfs", "history",
-					   "id", "parent", "container", "container_config", "moby.buildkit.cache.v0",
-					   "moby.buildkit.buildinfo.v0", "moby.buildkit.buildinfo.v1", NULL };
-static const char *const config_known[] = { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
-					    "StopSignal", "ArgsEscaped", "OnBuild", "Shell", "Healthcheck", "Image", NULL };
+static const char *const image_known[] = { "created",
+					   "author",
+					   "architecture",
+					   "variant",
+					   "os",
+					   "os.version",
+					   "config",
+					   "rootfs",
+					   "history",
+					   "id",
+					   "parent",
+					   "container",
+					   "container_config",
+					   "moby.buildkit.cache.v0",
+					   "moby.buildkit.buildinfo.v0",
+					   "moby.buildkit.buildinfo.v1",
+					   NULL };
+static const char *const config_known[] = { "User",        "ExposedPorts", "Env",
+					    "Entrypoint",  "Cmd",          "Volumes",
+					    "WorkingDir",  "Labels",       "StopSignal",
+					    "ArgsEscaped", "OnBuild",      "Shell",
+					    "Healthcheck", "Image",        NULL };
 
 static int parse_time(const json_t *obj, const char *name, int64_t *ret, struct err **err)
 {
@@ -30,7 +47,8 @@ static int parse_time(const json_t *obj, const char *name, int64_t *ret, struct 
 }
 
 /* The keys of a map such as {"80/tcp":{}}. */
-static int parse_keys(struct arena *a, const json_t *obj, const char *name, struct oci_list *ret, struct err **err)
+static int parse_keys(struct arena *a, const json_t *obj, const char *name, struct oci_list *ret,
+		      struct err **err)
 {
 	const json_t *j = NULL;
 	struct oci_list l = { 0 };
@@ -48,7 +66,8 @@ static int parse_keys(struct arena *a, const json_t *obj, const char *name, stru
 }
 
 /* Cmd and Entrypoint: old Docker configs have a bare string for a list of one. */
-static int parse_command(struct arena *a, const json_t *obj, const char *name, struct oci_list *ret, struct err **err)
+static int parse_command(struct arena *a, const json_t *obj, const char *name, struct oci_list *ret,
+			 struct err **err)
 {
 	if (!json_is_string(json_object_get(obj, name)))
 		return oci_json_strings(a, obj, name, ret, err);
@@ -68,7 +87,8 @@ static int parse_int(const json_t *obj, const char *name, int64_t *ret, struct e
 	return 0;
 }
 
-static int parse_healthcheck(struct arena *a, const json_t *config, struct oci_healthcheck **ret, struct err **err)
+static int parse_healthcheck(struct arena *a, const json_t *config, struct oci_healthcheck **ret,
+			     struct err **err)
 {
 	const json_t *j = NULL;
 	struct oci_list test;
@@ -79,9 +99,12 @@ static int parse_healthcheck(struct arena *a, const json_t *config, struct oci_h
 		return 0;
 	}
 	struct oci_healthcheck *h = arena_new_of(a, struct oci_healthcheck);
-	if (oci_json_strings(a, j, "Test", &test, err) < 0 || parse_int(j, "Interval", &h->interval_ns, err) < 0 ||
-	    parse_int(j, "Timeout", &h->timeout_ns, err) < 0 || parse_int(j, "StartPeriod", &h->start_period_ns, err) < 0 ||
-	    parse_int(j, "StartInterval", &h->start_interval_ns, err) < 0 || parse_int(j, "Retries", &h->retries, err) < 0)
+	if (oci_json_strings(a, j, "Test", &test, err) < 0 ||
+	    parse_int(j, "Interval", &h->interval_ns, err) < 0 ||
+	    parse_int(j, "Timeout", &h->timeout_ns, err) < 0 ||
+	    parse_int(j, "StartPeriod", &h->start_period_ns, err) < 0 ||
+	    parse_int(j, "StartInterval", &h->start_interval_ns, err) < 0 ||
+	    parse_int(j, "Retries", &h->retries, err) < 0)
 		return err_wrap(err, "\"Healthcheck\"");
 	h->test = test.v;
 	h->n_test = test.n;
@@ -89,19 +112,26 @@ static int parse_healthcheck(struct arena *a, const json_t *config, struct oci_h
 	return 0;
 }
 
-static int parse_config(struct arena *a, const json_t *image, struct oci_config *c, struct err **err)
+static int parse_config(struct arena *a, const json_t *image, struct oci_config *c,
+			struct err **err)
 {
 	const json_t *j = NULL;
 	if (oci_json_member(image, "config", JSON_OBJECT, &j, err) < 0)
 		return -1;
 	if (!j)
 		return 0;
-	if (oci_json_str(a, j, "User", &c->user, err) < 0 || oci_json_str(a, j, "WorkingDir", &c->working_dir, err) < 0 ||
-	    oci_json_str(a, j, "StopSignal", &c->stop_signal, err) < 0 || oci_json_strings(a, j, "Env", &c->env, err) < 0 ||
-	    parse_command(a, j, "Entrypoint", &c->entrypoint, err) < 0 || parse_command(a, j, "Cmd", &c->cmd, err) < 0 ||
-	    oci_json_strings(a, j, "OnBuild", &c->onbuild, err) < 0 || oci_json_strings(a, j, "Shell", &c->shell, err) < 0 ||
-	    parse_keys(a, j, "ExposedPorts", &c->exposed_ports, err) < 0 || parse_keys(a, j, "Volumes", &c->volumes, err) < 0 ||
-	    oci_json_map(a, j, "Labels", &c->labels, &c->n_labels, err) < 0 || parse_healthcheck(a, j, &c->healthcheck, err) < 0)
+	if (oci_json_str(a, j, "User", &c->user, err) < 0 ||
+	    oci_json_str(a, j, "WorkingDir", &c->working_dir, err) < 0 ||
+	    oci_json_str(a, j, "StopSignal", &c->stop_signal, err) < 0 ||
+	    oci_json_strings(a, j, "Env", &c->env, err) < 0 ||
+	    parse_command(a, j, "Entrypoint", &c->entrypoint, err) < 0 ||
+	    parse_command(a, j, "Cmd", &c->cmd, err) < 0 ||
+	    oci_json_strings(a, j, "OnBuild", &c->onbuild, err) < 0 ||
+	    oci_json_strings(a, j, "Shell", &c->shell, err) < 0 ||
+	    parse_keys(a, j, "ExposedPorts", &c->exposed_ports, err) < 0 ||
+	    parse_keys(a, j, "Volumes", &c->volumes, err) < 0 ||
+	    oci_json_map(a, j, "Labels", &c->labels, &c->n_labels, err) < 0 ||
+	    parse_healthcheck(a, j, &c->healthcheck, err) < 0)
 		return err_wrap(err, "\"config\"");
 	c->args_escaped = json_get_bool(j, "ArgsEscaped");
 	return 0;
@@ -116,12 +146,15 @@ static int parse_rootfs(struct arena *a, const json_t *image, struct oci_image *
 		return -1;
 	if (!rootfs)
 		return 0;
-	if (oci_json_str(a, rootfs, "type", &type, err) < 0 || oci_json_strings(a, rootfs, "diff_ids", &ids, err) < 0)
+	if (oci_json_str(a, rootfs, "type", &type, err) < 0 ||
+	    oci_json_strings(a, rootfs, "diff_ids", &ids, err) < 0)
 		return err_wrap(err, "\"rootfs\"");
 	if (type.n && !str_eq_c(type, "layers"))
-		return err_set(err, ERR_UNSUPPORTED, "\"rootfs\" is of type '%.*s', not 'layers'", STR_ARG(type));
+		return err_set(err, ERR_UNSUPPORTED, "\"rootfs\" is of type '%.*s', not 'layers'",
+			       STR_ARG(type));
 	if (ids.n > MAX_LAYERS)
-		return err_set(err, ERR_LIMIT, "it has %zu layers, more than %d", ids.n, MAX_LAYERS);
+		return err_set(err, ERR_LIMIT, "it has %zu layers, more than %d", ids.n,
+			       MAX_LAYERS);
 	i->n_diff_ids = ids.n;
 	i->diff_ids = arena_array_of(a, struct digest, ids.n);
 	for (size_t k = 0; k < ids.n; k++)
@@ -130,7 +163,8 @@ static int parse_rootfs(struct arena *a, const json_t *image, struct oci_image *
 	return 0;
 }
 
-static int parse_history(struct arena *a, const json_t *image, struct oci_image *i, struct err **err)
+static int parse_history(struct arena *a, const json_t *image, struct oci_image *i,
+			 struct err **err)
 {
 	const json_t *list = NULL;
 	if (oci_json_member(image, "history", JSON_ARRAY, &list, err) < 0)
@@ -142,8 +176,10 @@ static int parse_history(struct arena *a, const json_t *image, struct oci_image 
 		struct oci_history *h = &i->history[k];
 		if (!json_is_object(j))
 			return err_set(err, ERR_INVALID, "\"history\"[%zu] is not an object", k);
-		if (parse_time(j, "created", &h->created_ns, err) < 0 || oci_json_str(a, j, "created_by", &h->created_by, err) < 0 ||
-		    oci_json_str(a, j, "author", &h->author, err) < 0 || oci_json_str(a, j, "comment", &h->comment, err) < 0)
+		if (parse_time(j, "created", &h->created_ns, err) < 0 ||
+		    oci_json_str(a, j, "created_by", &h->created_by, err) < 0 ||
+		    oci_json_str(a, j, "author", &h->author, err) < 0 ||
+		    oci_json_str(a, j, "comment", &h->comment, err) < 0)
 			return err_wrap(err, "\"history\"[%zu]", k);
 		h->empty_layer = json_get_bool(j, "empty_layer");
 	}
@@ -158,9 +194,11 @@ int oci_image_parse(struct arena *a, struct str json, struct oci_image *ret, str
 		return -1;
 	if (!json_is_object(j))
 		return err_set(err, ERR_INVALID, "read image config: it is not a JSON object");
-	if (oci_json_platform(a, j, &i.platform, err) < 0 || parse_time(j, "created", &i.created_ns, err) < 0 ||
-	    oci_json_str(a, j, "author", &i.author, err) < 0 || parse_config(a, j, &i.config, err) < 0 ||
-	    parse_rootfs(a, j, &i, err) < 0 || parse_history(a, j, &i, err) < 0)
+	if (oci_json_platform(a, j, &i.platform, err) < 0 ||
+	    parse_time(j, "created", &i.created_ns, err) < 0 ||
+	    oci_json_str(a, j, "author", &i.author, err) < 0 ||
+	    parse_config(a, j, &i.config, err) < 0 || parse_rootfs(a, j, &i, err) < 0 ||
+	    parse_history(a, j, &i, err) < 0)
 		return err_wrap(err, "read image config");
 	i.raw = arena_str(a, json);
 	*ret = i;
@@ -250,13 +288,15 @@ static void keep_unknown(json_t *to, json_t *from, const char *const *known)
 		while (*k && strcmp(*k, json_object_iter_key(i)))
 			k++;
 		if (!*k)
-			json_put(to, json_object_iter_key(i), json_incref(json_object_iter_value(i)));
+			json_put(to, json_object_iter_key(i),
+				 json_incref(json_object_iter_value(i)));
 	}
 }
 
 int oci_image_print(const struct oci_image *i, struct sb *b, struct err **err)
 {
-	_cleanup_(json_unrefp) json_t *raw = i->raw.n ? json_parse(i->raw, "image config", err) : json_object();
+	_cleanup_(json_unrefp) json_t *raw =
+		i->raw.n ? json_parse(i->raw, "image config", err) : json_object();
 	if (!raw)
 		return -1;
 	_cleanup_(json_unrefp) json_t *j = json_object();

@@ -37,73 +37,84 @@
 struct cache;
 struct err;
 
-enum db_which { DB_INDEX, DB_GUESS };        /* index.db (truth), cache.db (guesses) */
+enum db_which { DB_INDEX, DB_GUESS }; /* index.db (truth), cache.db (guesses) */
 enum { DB_COUNT = 2 };
-enum db_sync { DB_NORMAL, DB_FULL };         /* FULL: the commit is on disk when it returns (images, names, blobs) */
+enum db_sync {
+	DB_NORMAL,
+	DB_FULL
+}; /* FULL: the commit is on disk when it returns (images, names, blobs) */
 
 enum { LEASE_TEXT = 17, BOOT_TEXT = 37, UUID_BYTES = 16, BLOB_PATH_TEXT = 96 };
-#define USED_STEP_NS (INT64_C(6) * 3600 * 1000000000)   /* `used` columns are written when they are older than this */
+#define USED_STEP_NS                                                                               \
+	(INT64_C(6) * 3600 *                                                                       \
+	 1000000000) /* `used` columns are written when they are older than this */
 
 struct store {
 	char *root, *run;
 	int root_fd, run_fd, lock_fd;
 	bool durable, read_only;
-	bool opened;                      /* cache_store_open() is done: nothing above `write` changes any more */
-	int patience_ms;                  /* with other processes' locks: 10 s but in tests */
+	bool opened;     /* cache_store_open() is done: nothing above `write` changes any more */
+	int patience_ms; /* with other processes' locks: 10 s but in tests */
 	int (*strays)(void *arg, int run_fd, const char *lease, struct err **err);
 	void *strays_arg;
 	void (*warn)(void *arg, const char *text);
 	void *warn_arg;
 
 	uint8_t uuid[UUID_BYTES];
-	char short_id[9];                 /* 8 hex of the uuid */
-	char boot[BOOT_TEXT];             /* this boot's id */
-	char unique[LEASE_TEXT];          /* random: names of temporary things where there is no lease */
+	char short_id[9];        /* 8 hex of the uuid */
+	char boot[BOOT_TEXT];    /* this boot's id */
+	char unique[LEASE_TEXT]; /* random: names of temporary things where there is no lease */
 
-	pthread_mutex_t write;            /* one writer in the process; held from db_write_begin() to its end */
-	pthread_mutex_t state;            /* lease, pinned, spare; never held while waiting for `write` */
-	char lease[LEASE_TEXT];           /* "" until there is one; set before lease_fd, read with `state` or after have_lease */
+	pthread_mutex_t
+		write; /* one writer in the process; held from db_write_begin() to its end */
+	pthread_mutex_t state; /* lease, pinned, spare; never held while waiting for `write` */
+	char lease
+		[LEASE_TEXT]; /* "" until there is one; set before lease_fd, read with `state` or after have_lease */
 	int lease_fd;
 	atomic_bool have_lease;
-	struct map held;                  /* layer numbers (8 bytes) and blobs (32) that this process has pinned or made */
-	struct map seen;                  /* layer numbers with diff ID (40 bytes) that were found ready */
-	struct cache *spare;              /* the connection that cache_store_open() made; the first cache_open() takes it */
+	struct map
+		held; /* layer numbers (8 bytes) and blobs (32) that this process has pinned or made */
+	struct map seen; /* layer numbers with diff ID (40 bytes) that were found ready */
+	struct cache *
+		spare; /* the connection that cache_store_open() made; the first cache_open() takes it */
 
 	atomic_uint_fast64_t counter;
-	atomic_bool dirty;                /* something written awaits syncfs */
-	atomic_bool trashed;              /* trash/ has something */
-	atomic_bool canceled;             /* writers do not wait any more */
-	atomic_bool guess_off;            /* cache.db is broken or was given up: reads find nothing, writes do nothing */
+	atomic_bool dirty;    /* something written awaits syncfs */
+	atomic_bool trashed;  /* trash/ has something */
+	atomic_bool canceled; /* writers do not wait any more */
+	atomic_bool
+		guess_off; /* cache.db is broken or was given up: reads find nothing, writes do nothing */
 };
 
 struct stmt {
 	sqlite3_stmt *s;
 	struct cache *c;
-	const char *sql;                  /* a literal: found again by its address */
+	const char *sql; /* a literal: found again by its address */
 	enum db_which which;
-	int bound;                        /* parameters bound so far */
-	bool busy;                        /* between db_prepare() and db_done() */
+	int bound; /* parameters bound so far */
+	bool busy; /* between db_prepare() and db_done() */
 };
 
 struct db_file {
 	sqlite3 *h;
-	ino_t ino;                        /* of the file that was opened */
-	bool full;                        /* synchronous = FULL now */
-	struct stmt **stmts;              /* open hash table by address of the text */
+	ino_t ino;           /* of the file that was opened */
+	bool full;           /* synchronous = FULL now */
+	struct stmt **stmts; /* open hash table by address of the text */
 	size_t n, cap;
 };
 
 struct cache {
 	struct store *store;
-	struct db_file db[DB_COUNT];      /* cache.db is opened on first use */
-	bool writing;                     /* between db_write_begin() and its end: the thread holds store->write */
+	struct db_file db[DB_COUNT]; /* cache.db is opened on first use */
+	bool writing; /* between db_write_begin() and its end: the thread holds store->write */
 };
 
 /*
  * Prepares a statement (kept with the connection, so the second time costs nothing). `sql` is a literal. For DB_GUESS a failure
  * to open or read is an error too: callers for whom guesses may be absent drop it. Use from the connection's thread alone.
  */
-NODISCARD struct stmt *db_prepare(struct cache *c, enum db_which which, const char *sql, struct err **err);
+NODISCARD struct stmt *db_prepare(struct cache *c, enum db_which which, const char *sql,
+				  struct err **err);
 /* Ends the use of a statement: resets it, which ends its read transaction. NULL is fine. */
 void db_done(struct stmt *s);
 void db_donep(struct stmt **s);
@@ -129,7 +140,7 @@ bool db_digest(struct stmt *s, int col, struct digest *ret);
 bool db_null(struct stmt *s, int col);
 
 struct write {
-	struct cache *c;                  /* NULL: none is open */
+	struct cache *c; /* NULL: none is open */
 	enum db_which which;
 };
 
@@ -137,7 +148,8 @@ struct write {
  * Takes the process's write mutex and begins an IMMEDIATE transaction: tried again after 5 … 100 ms while another process writes,
  * for 10 s (ERR_TIMEOUT names the holder) or until the store is canceled (ERR_CANCELED). Not within another write.
  */
-NODISCARD int db_write_begin(struct write *w, struct cache *c, enum db_which which, enum db_sync sync, struct err **err);
+NODISCARD int db_write_begin(struct write *w, struct cache *c, enum db_which which,
+			     enum db_sync sync, struct err **err);
 /* Commits and gives the mutex back; on failure the transaction is rolled back. */
 NODISCARD int db_write_commit(struct write *w, struct err **err);
 /* Rolls back what was not committed; for _cleanup_(). */
@@ -164,7 +176,8 @@ NODISCARD int store_flock(struct store *s, int fd, int op, struct err **err);
  * may have damaged. Called at opening, with the connection that the store keeps. */
 NODISCARD int store_sweep(struct store *s, struct cache *c, struct err **err);
 /* Removes pins, work and folders of a lease, but not its file. */
-NODISCARD int store_forget_lease(struct store *s, struct cache *c, const char *lease, struct err **err);
+NODISCARD int store_forget_lease(struct store *s, struct cache *c, const char *lease,
+				 struct err **err);
 /* Removes what is in trash/, unless another process is at it. */
 void store_clear_trash(struct store *s);
 /* Names in a folder below the root (or a descriptor) but "." and ".." (malloc'ed, NULL-terminated); NULL where it is not there. */
@@ -189,9 +202,11 @@ NODISCARD int db_layer_sum(struct cache *c, int64_t id, struct err **err);
 /* Where a blob lies, below the root. */
 void blob_path(const struct digest *d, char path[BLOB_PATH_TEXT]);
 /* Writes a small blob's bytes, synced, into tmp/<lease>/ingest; within a write, blob_publish() makes it the blob. */
-NODISCARD int blob_stage(struct cache *c, struct str data, char path[BLOB_PATH_TEXT], struct err **err);
+NODISCARD int blob_stage(struct cache *c, struct str data, char path[BLOB_PATH_TEXT],
+			 struct err **err);
 /* Within a FULL write: renames a complete, synced file to its blob's place, syncs the folder, writes row and pin. */
-NODISCARD int blob_publish(struct cache *c, const char *tmp, const struct digest *d, uint64_t size, struct err **err);
+NODISCARD int blob_publish(struct cache *c, const char *tmp, const struct digest *d, uint64_t size,
+			   struct err **err);
 
 /* After a write with blob_publish() failed: removes the file again if it has no row. */
 void blob_retract(struct cache *c, const struct digest *d);
@@ -206,5 +221,6 @@ NODISCARD int layer_is_live(struct cache *c, const struct layer *l, bool *ret, s
  * Checks a layer's folder against its manifest (names, kinds, attributes; file data where `data`). What differs goes to `say`
  * (may be NULL), one text each; *ret_bad counts. An unreadable manifest counts as one. Written beside the manifest, by layers.
  */
-NODISCARD int cache_layer_check(struct cache *c, int64_t id, bool data, void (*say)(void *arg, const char *text), void *arg,
+NODISCARD int cache_layer_check(struct cache *c, int64_t id, bool data,
+				void (*say)(void *arg, const char *text), void *arg,
 				size_t *ret_bad, struct err **err);

@@ -26,7 +26,8 @@ static int no_such_image(struct str text, struct err **err)
 int names_write_copy(struct cache *c, struct err **err)
 {
 	struct store *s = c->store;
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT ref, image FROM name ORDER BY ref", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "SELECT ref, image FROM name ORDER BY ref", err);
 	_cleanup_(json_unrefp) json_t *names = json_object();
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	char path[64];
@@ -45,7 +46,8 @@ int names_write_copy(struct cache *c, struct err **err)
 	json_print(names, &b);
 	sb_add_ch(&b, '\n');
 	/* Made where a crash may leave it. */
-	snprintf(path, sizeof(path), "trash/%s.%llu", s->unique, (unsigned long long)cache_store_counter(s));
+	snprintf(path, sizeof(path), "trash/%s.%llu", s->unique,
+		 (unsigned long long)cache_store_counter(s));
 	if (io_replace_file(s->root_fd, path, sb_str(&b), 0600, false, err) < 0)
 		return -1;
 	if (renameat(s->root_fd, path, s->root_fd, "images.json") < 0)
@@ -58,11 +60,14 @@ int names_write_copy(struct cache *c, struct err **err)
 static int drop_image(struct cache *c, const struct digest *id, struct err **err);
 
 /* The rows of an image's chain, from the bottom; *ret_size: sum of the sizes. */
-static int read_chain(struct cache *c, struct arena *a, const struct digest *id, struct chain *ret, uint64_t *ret_size, struct err **err)
+static int read_chain(struct cache *c, struct arena *a, const struct digest *id, struct chain *ret,
+		      uint64_t *ret_size, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "SELECT i.layer, i.diffid, l.size FROM image_layer i LEFT JOIN layer l ON l.id = i.layer "
-			   "WHERE i.image = ? ORDER BY i.pos", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"SELECT i.layer, i.diffid, l.size FROM image_layer i LEFT JOIN layer l ON l.id = i.layer "
+		"WHERE i.image = ? ORDER BY i.pos",
+		err);
 	struct chain chain = { 0 };
 	uint64_t size = 0;
 	size_t cap = 0;
@@ -100,10 +105,13 @@ static int read_chain(struct cache *c, struct arena *a, const struct digest *id,
 }
 
 /* The row of an image without its chain: 1, 0 when there is none, -1. A damaged row is dropped. */
-static int read_image(struct cache *c, struct arena *a, const struct digest *id, struct image *ret, struct err **err)
+static int read_image(struct cache *c, struct arena *a, const struct digest *id, struct image *ret,
+		      struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "SELECT config, manifest, created, sum IS " IMAGE_SUM " FROM image WHERE id = ?", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"SELECT config, manifest, created, sum IS " IMAGE_SUM " FROM image WHERE id = ?",
+		err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, id);
@@ -114,12 +122,15 @@ static int read_image(struct cache *c, struct arena *a, const struct digest *id,
 		db_done(q);
 		return drop_image(c, id, err);
 	}
-	*ret = (struct image){ .id = *id, .config = arena_str(a, db_blob(q, 0)), .created_ns = db_int(q, 2) };
+	*ret = (struct image){ .id = *id,
+			       .config = arena_str(a, db_blob(q, 0)),
+			       .created_ns = db_int(q, 2) };
 	db_digest(q, 1, &ret->manifest);
 	return 1;
 }
 
-int cache_image_get(struct cache *c, struct arena *a, const struct digest *id, struct image *ret, struct err **err)
+int cache_image_get(struct cache *c, struct arena *a, const struct digest *id, struct image *ret,
+		    struct err **err)
 {
 	struct image i = { 0 };
 	char text[DIGEST_TEXT];
@@ -136,7 +147,8 @@ int cache_image_get(struct cache *c, struct arena *a, const struct digest *id, s
 
 static int find_name(struct cache *c, struct str full, struct digest *ret, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT image FROM name WHERE ref = ?", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "SELECT image FROM name WHERE ref = ?", err);
 	if (!q)
 		return -1;
 	db_bind_text(q, full);
@@ -151,11 +163,14 @@ int cache_name_get(struct cache *c, struct str full, struct digest *ret_id, stru
 }
 
 /* A name whose repository is that of `r` and whose image has its digest as manifest: 1, 0, -1. */
-static int find_by_digest(struct cache *c, struct arena *a, const struct ref *r, struct digest *ret, struct str *ret_name, struct err **err)
+static int find_by_digest(struct cache *c, struct arena *a, const struct ref *r, struct digest *ret,
+			  struct str *ret_name, struct err **err)
 {
 	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "SELECT n.ref, n.image FROM name n JOIN image i ON i.id = n.image "
-			   "WHERE ?1 IN (n.manifest, i.manifest, i.id) ORDER BY n.ref", err);
+		db_prepare(c, DB_INDEX,
+			   "SELECT n.ref, n.image FROM name n JOIN image i ON i.id = n.image "
+			   "WHERE ?1 IN (n.manifest, i.manifest, i.id) ORDER BY n.ref",
+			   err);
 	struct str repo = arena_printf(a, "%.*s/%.*s", STR_ARG(r->domain), STR_ARG(r->path));
 	int step;
 	if (!q)
@@ -163,7 +178,8 @@ static int find_by_digest(struct cache *c, struct arena *a, const struct ref *r,
 	db_bind_digest(q, &r->digest);
 	while ((step = db_step(q, err)) > 0) {
 		struct str name = db_text(q, 0);
-		if (!str_starts(name, repo) || name.n == repo.n || (name.p[repo.n] != ':' && name.p[repo.n] != '@'))
+		if (!str_starts(name, repo) || name.n == repo.n ||
+		    (name.p[repo.n] != ':' && name.p[repo.n] != '@'))
 			continue;
 		*ret_name = arena_str(a, name);
 		return db_digest(q, 1, ret);
@@ -187,7 +203,8 @@ static int find_by_prefix(struct cache *c, struct str hex, struct digest *ret, s
 		low.b[i / 2] = (uint8_t)((low.b[i / 2] & ~(0xf << shift)) | v);
 		high.b[i / 2] = (uint8_t)((high.b[i / 2] & ~(0xf << shift)) | v);
 	}
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT id FROM image WHERE id BETWEEN ? AND ? LIMIT 2", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX, "SELECT id FROM image WHERE id BETWEEN ? AND ? LIMIT 2", err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, &low);
@@ -197,10 +214,14 @@ static int find_by_prefix(struct cache *c, struct str hex, struct digest *ret, s
 		return r;
 	db_digest(q, 0, ret);
 	r = db_step(q, err);
-	return r > 0 ? err_set(err, ERR_INVALID, "several images have an id that begins with %.*s", STR_ARG(hex)) : r < 0 ? -1 : 1;
+	return r > 0 ? err_set(err, ERR_INVALID, "several images have an id that begins with %.*s",
+			       STR_ARG(hex))
+		: r < 0 ? -1
+			: 1;
 }
 
-static int find_image(struct cache *c, struct arena *a, struct str text, struct digest *ret, struct str *ret_name, struct err **err)
+static int find_image(struct cache *c, struct arena *a, struct str text, struct digest *ret,
+		      struct str *ret_name, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct str hex = str_starts(text, STR("sha256:")) ? str_sub(text, 7, text.n) : text;
@@ -218,7 +239,8 @@ static int find_image(struct cache *c, struct arena *a, struct str text, struct 
 	return ref_is_id(hex, ID_PREFIX_MIN) ? find_by_prefix(c, hex, ret, err) : 0;
 }
 
-int cache_image_find(struct cache *c, struct arena *a, struct str text, struct image *ret, struct str *ret_name, struct err **err)
+int cache_image_find(struct cache *c, struct arena *a, struct str text, struct image *ret,
+		     struct str *ret_name, struct err **err)
 {
 	struct digest id;
 	struct str name;
@@ -233,12 +255,14 @@ int cache_image_find(struct cache *c, struct arena *a, struct str text, struct i
 	return 0;
 }
 
-int cache_image_list(struct cache *c, struct arena *a, struct image_row **ret, size_t *ret_n, struct err **err)
+int cache_image_list(struct cache *c, struct arena *a, struct image_row **ret, size_t *ret_n,
+		     struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX,
-			   "SELECT n.ref, i.id, i.manifest, i.created, (SELECT sum(l.size) FROM image_layer x JOIN layer l ON l.id = x.layer "
-			   "WHERE x.image = i.id) FROM image i LEFT JOIN name n ON n.image = i.id ORDER BY i.created DESC, i.id, n.ref", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"SELECT n.ref, i.id, i.manifest, i.created, (SELECT sum(l.size) FROM image_layer x JOIN layer l ON l.id = x.layer "
+		"WHERE x.image = i.id) FROM image i LEFT JOIN name n ON n.image = i.id ORDER BY i.created DESC, i.id, n.ref",
+		err);
 	struct image_row *rows = NULL;
 	size_t n = 0, cap = 0;
 	int r;
@@ -281,7 +305,8 @@ static int exec_id(struct cache *c, const char *sql, const struct digest *id, st
 /* Within a write: removes an image's rows. */
 static int delete_image(struct cache *c, const struct digest *id, struct err **err)
 {
-	if (exec_id(c, "DELETE FROM image_layer WHERE image = ?", id, err) < 0 || exec_id(c, "DELETE FROM image WHERE id = ?", id, err) < 0)
+	if (exec_id(c, "DELETE FROM image_layer WHERE image = ?", id, err) < 0 ||
+	    exec_id(c, "DELETE FROM image WHERE id = ?", id, err) < 0)
 		return -1;
 	return 0;
 }
@@ -291,20 +316,27 @@ static int drop_image(struct cache *c, const struct digest *id, struct err **err
 {
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	char text[DIGEST_TEXT];
-	store_warn(c->store, "the row of image %s is damaged; the image was dropped: build or pull it again", digest_text(id, text));
+	store_warn(c->store,
+		   "the row of image %s is damaged; the image was dropped: build or pull it again",
+		   digest_text(id, text));
 	if (c->store->read_only || c->writing)
 		return 0;
-	if (cache_store_lease(c->store, err) < 0 || db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0 || delete_image(c, id, err) < 0 ||
-	    exec_id(c, "DELETE FROM name WHERE image = ?", id, err) < 0 || names_write_copy(c, err) < 0)
+	if (cache_store_lease(c->store, err) < 0 ||
+	    db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0 || delete_image(c, id, err) < 0 ||
+	    exec_id(c, "DELETE FROM name WHERE image = ?", id, err) < 0 ||
+	    names_write_copy(c, err) < 0)
 		return -1;
 	return db_write_commit(&w, err);
 }
 
-static int put_name(struct cache *c, struct str full, const struct digest *id, const struct digest *manifest, struct err **err)
+static int put_name(struct cache *c, struct str full, const struct digest *id,
+		    const struct digest *manifest, struct err **err)
 {
 	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "INSERT INTO name(ref, image, manifest, updated) VALUES(?1, ?2, ?3, ?4) "
-			   "ON CONFLICT(ref) DO UPDATE SET image = ?2, manifest = ?3, updated = ?4", err);
+		db_prepare(c, DB_INDEX,
+			   "INSERT INTO name(ref, image, manifest, updated) VALUES(?1, ?2, ?3, ?4) "
+			   "ON CONFLICT(ref) DO UPDATE SET image = ?2, manifest = ?3, updated = ?4",
+			   err);
 	if (!q)
 		return -1;
 	db_bind_text(q, full);
@@ -321,14 +353,16 @@ struct new_image {
 	const struct digest *manifest;
 	struct str platform;
 	int64_t created_ns;
-	char staged[BLOB_PATH_TEXT];   /* the config's file; "" when its blob is here */
+	char staged[BLOB_PATH_TEXT]; /* the config's file; "" when its blob is here */
 };
 
 static int put_row(struct cache *c, const struct new_image *i, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "INSERT INTO image(id, config, manifest, platform, created, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
-			   "ON CONFLICT(id) DO UPDATE SET manifest = coalesce(?3, manifest), used = ?6", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"INSERT INTO image(id, config, manifest, platform, created, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
+		"ON CONFLICT(id) DO UPDATE SET manifest = coalesce(?3, manifest), used = ?6",
+		err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, &i->id);
@@ -348,9 +382,11 @@ static int put_layers(struct cache *c, const struct new_image *i, struct err **e
 		return -1;
 	for (size_t k = 0; k < i->chain->n; k++) {
 		const struct layer *l = &i->chain->v[k];
-		_cleanup_(db_donep) struct stmt *q =
-			db_prepare(c, DB_INDEX, "INSERT INTO image_layer(image, pos, layer, diffid) SELECT ?1, ?2, id, diffid FROM layer "
-				   "WHERE id = ?3 AND state = 'ready' AND diffid = ?4", err);
+		_cleanup_(db_donep) struct stmt *q = db_prepare(
+			c, DB_INDEX,
+			"INSERT INTO image_layer(image, pos, layer, diffid) SELECT ?1, ?2, id, diffid FROM layer "
+			"WHERE id = ?3 AND state = 'ready' AND diffid = ?4",
+			err);
 		int64_t changed;
 		if (!q)
 			return -1;
@@ -361,17 +397,21 @@ static int put_layers(struct cache *c, const struct new_image *i, struct err **e
 		if (db_exec(q, &changed, err) < 0)
 			return -1;
 		if (!changed)
-			return err_set(err, ERR_NOT_FOUND, "layer %lld of the image is not in the store any more", (long long)l->id);
+			return err_set(err, ERR_NOT_FOUND,
+				       "layer %lld of the image is not in the store any more",
+				       (long long)l->id);
 	}
 	return 0;
 }
 
-static int put_image(struct cache *c, const struct new_image *i, const struct str *names, size_t n_names, struct err **err)
+static int put_image(struct cache *c, const struct new_image *i, const struct str *names,
+		     size_t n_names, struct err **err)
 {
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	if (db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0)
 		return -1;
-	if ((i->staged[0] && blob_publish(c, i->staged, &i->id, i->config.n, err) < 0) || put_row(c, i, err) < 0 || put_layers(c, i, err) < 0)
+	if ((i->staged[0] && blob_publish(c, i->staged, &i->id, i->config.n, err) < 0) ||
+	    put_row(c, i, err) < 0 || put_layers(c, i, err) < 0)
 		return -1;
 	for (size_t k = 0; k < n_names; k++)
 		if (put_name(c, names[k], &i->id, i->manifest, err) < 0)
@@ -382,25 +422,32 @@ static int put_image(struct cache *c, const struct new_image *i, const struct st
 }
 
 /* What the config says, checked against the chain. */
-static int describe(struct arena *a, struct str config, const struct chain *chain, struct new_image *ret, struct err **err)
+static int describe(struct arena *a, struct str config, const struct chain *chain,
+		    struct new_image *ret, struct err **err)
 {
 	struct oci_image parsed;
 	if (oci_image_parse(a, config, &parsed, err) < 0)
 		return -1;
 	if (parsed.n_diff_ids != chain->n)
-		return err_set(err, ERR_INVALID, "the image's config has %zu layers, its chain %zu", parsed.n_diff_ids, chain->n);
+		return err_set(err, ERR_INVALID, "the image's config has %zu layers, its chain %zu",
+			       parsed.n_diff_ids, chain->n);
 	for (size_t i = 0; i < chain->n; i++)
 		if (!digest_eq(&parsed.diff_ids[i], &chain->v[i].diffid))
-			return err_set(err, ERR_INVALID, "layer %zu of the image's config is another one than in its chain", i + 1);
-	*ret = (struct new_image){ .id = digest_of(config.p, config.n), .config = config, .chain = chain };
+			return err_set(
+				err, ERR_INVALID,
+				"layer %zu of the image's config is another one than in its chain",
+				i + 1);
+	*ret = (struct new_image){ .id = digest_of(config.p, config.n),
+				   .config = config,
+				   .chain = chain };
 	ret->platform = oci_platform_text(a, &parsed.platform);
 	ret->created_ns = parsed.created_ns == INT64_MIN ? 0 : parsed.created_ns;
 	return 0;
 }
 
 /* Whether all that is to be written stands there already: then a build that changed nothing writes nothing. */
-static int is_there(struct cache *c, struct arena *a, const struct new_image *i, const struct str *names, size_t n_names, bool *ret,
-		    struct err **err)
+static int is_there(struct cache *c, struct arena *a, const struct new_image *i,
+		    const struct str *names, size_t n_names, bool *ret, struct err **err)
 {
 	struct image old;
 	int r = read_image(c, a, &i->id, &old, err);
@@ -408,7 +455,8 @@ static int is_there(struct cache *c, struct arena *a, const struct new_image *i,
 		*ret = false;
 		return r;
 	}
-	bool same = (!i->manifest || digest_eq(i->manifest, &old.manifest)) && str_eq(i->config, old.config);
+	bool same = (!i->manifest || digest_eq(i->manifest, &old.manifest)) &&
+		str_eq(i->config, old.config);
 	if (read_chain(c, a, &i->id, &old.chain, &old.size, err) < 0)
 		return -1;
 	same = same && old.chain.n == i->chain->n;
@@ -425,8 +473,9 @@ static int is_there(struct cache *c, struct arena *a, const struct new_image *i,
 	return 0;
 }
 
-int cache_image_put(struct cache *c, struct str config, const struct chain *chain, const struct digest *manifest, const struct str *names,
-		    size_t n_names, struct digest *ret_id, struct err **err)
+int cache_image_put(struct cache *c, struct str config, const struct chain *chain,
+		    const struct digest *manifest, const struct str *names, size_t n_names,
+		    struct digest *ret_id, struct err **err)
 {
 	_cleanup_(arena_freep) struct arena *a = arena_new();
 	struct new_image i;
@@ -437,7 +486,8 @@ int cache_image_put(struct cache *c, struct str config, const struct chain *chai
 	if (is_there(c, a, &i, names, n_names, &there, err) < 0)
 		return -1;
 	if (!there) {
-		if (cache_store_lease(c->store, err) < 0 || cache_blob_has(c, &i.id, &has_blob, NULL, err) < 0)
+		if (cache_store_lease(c->store, err) < 0 ||
+		    cache_blob_has(c, &i.id, &has_blob, NULL, err) < 0)
 			return -1;
 		if (!has_blob && blob_stage(c, config, i.staged, err) < 0)
 			return -1;
@@ -458,7 +508,8 @@ int cache_name_set(struct cache *c, struct str full, const struct digest *id, st
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	struct image i = { 0 };
 	char text[DIGEST_TEXT];
-	if (cache_store_lease(c->store, err) < 0 || db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0)
+	if (cache_store_lease(c->store, err) < 0 ||
+	    db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0)
 		return -1;
 	int r = read_image(c, a, id, &i, err);
 	if (r <= 0)
@@ -469,20 +520,24 @@ int cache_name_set(struct cache *c, struct str full, const struct digest *id, st
 	return db_write_commit(&w, err);
 }
 
-int cache_name_del(struct cache *c, struct str full, bool *ret_last, struct digest *ret_id, struct err **err)
+int cache_name_del(struct cache *c, struct str full, bool *ret_last, struct digest *ret_id,
+		   struct err **err)
 {
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	struct digest id;
-	if (cache_store_lease(c->store, err) < 0 || db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0 ||
+	if (cache_store_lease(c->store, err) < 0 ||
+	    db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0 ||
 	    cache_name_get(c, full, &id, err) < 0)
 		return -1;
-	_cleanup_(db_donep) struct stmt *del = db_prepare(c, DB_INDEX, "DELETE FROM name WHERE ref = ?", err);
+	_cleanup_(db_donep) struct stmt *del =
+		db_prepare(c, DB_INDEX, "DELETE FROM name WHERE ref = ?", err);
 	if (!del)
 		return -1;
 	db_bind_text(del, full);
 	if (db_exec(del, NULL, err) < 0)
 		return -1;
-	_cleanup_(db_donep) struct stmt *left = db_prepare(c, DB_INDEX, "SELECT 1 FROM name WHERE image = ? LIMIT 1", err);
+	_cleanup_(db_donep) struct stmt *left =
+		db_prepare(c, DB_INDEX, "SELECT 1 FROM name WHERE image = ? LIMIT 1", err);
 	if (!left)
 		return -1;
 	db_bind_digest(left, &id);
@@ -502,9 +557,11 @@ int cache_name_del(struct cache *c, struct str full, bool *ret_last, struct dige
 /* Whether a name or another process or container holds the image. */
 static int check_unused(struct cache *c, const struct digest *id, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "SELECT ref, NULL FROM name WHERE image = ?1 UNION ALL SELECT NULL, lease FROM pin "
-			   "WHERE kind = 'image' AND object = ?1 AND lease <> ?2 LIMIT 1", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"SELECT ref, NULL FROM name WHERE image = ?1 UNION ALL SELECT NULL, lease FROM pin "
+		"WHERE kind = 'image' AND object = ?1 AND lease <> ?2 LIMIT 1",
+		err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, id);
@@ -513,11 +570,14 @@ static int check_unused(struct cache *c, const struct digest *id, struct err **e
 	if (r <= 0)
 		return r;
 	if (!db_null(q, 0))
-		return err_set(err, ERR_EXISTS, "the image still has the name %.*s", STR_ARG(db_text(q, 0)));
+		return err_set(err, ERR_EXISTS, "the image still has the name %.*s",
+			       STR_ARG(db_text(q, 0)));
 	struct str lease = db_text(q, 1);
 	if (str_starts(lease, STR("c/")))
-		return err_set(err, ERR_EXISTS, "the image is used by container %.*s", STR_ARG(str_sub(lease, 2, lease.n)));
-	return err_set(err, ERR_EXISTS, "the image is used by another command (lease %.*s)", STR_ARG(lease));
+		return err_set(err, ERR_EXISTS, "the image is used by container %.*s",
+			       STR_ARG(str_sub(lease, 2, lease.n)));
+	return err_set(err, ERR_EXISTS, "the image is used by another command (lease %.*s)",
+		       STR_ARG(lease));
 }
 
 int cache_image_del(struct cache *c, const struct digest *id, struct err **err)
@@ -526,7 +586,8 @@ int cache_image_del(struct cache *c, const struct digest *id, struct err **err)
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	struct image i;
 	char text[DIGEST_TEXT];
-	if (cache_store_lease(c->store, err) < 0 || db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0)
+	if (cache_store_lease(c->store, err) < 0 ||
+	    db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0)
 		return -1;
 	int r = read_image(c, a, id, &i, err);
 	if (r <= 0)

@@ -30,8 +30,8 @@ struct oci_platform {
 };
 
 /* "linux/arm/v7", "arm64", "linux": normalised (registry.md §6); missing parts from `host`. ERR_INVALID with BuildKit's words. */
-NODISCARD int oci_platform_parse(struct arena *a, struct str text, const struct oci_platform *host, struct oci_platform *ret,
-				 struct err **err);
+NODISCARD int oci_platform_parse(struct arena *a, struct str text, const struct oci_platform *host,
+				 struct oci_platform *ret, struct err **err);
 /* Normalised: other names of an architecture, default variants. Parts of `p` are borrowed. */
 struct oci_platform oci_platform_normalize(struct arena *a, const struct oci_platform *p);
 /* "linux/arm64", "linux/arm/v7". */
@@ -49,7 +49,7 @@ struct oci_descriptor {
 	struct str media_type;
 	struct digest digest;
 	uint64_t size;
-	struct oci_platform platform;       /* index entries; os.n = 0: none */
+	struct oci_platform platform; /* index entries; os.n = 0: none */
 	struct oci_annotation *annotations;
 	size_t n_annotations;
 	struct str *urls;
@@ -60,8 +60,8 @@ struct oci_descriptor {
 struct oci_manifest {
 	bool is_index;
 	struct str media_type;
-	struct oci_descriptor config;       /* images */
-	struct oci_descriptor *entries;     /* layers of an image, manifests of an index */
+	struct oci_descriptor config;   /* images */
+	struct oci_descriptor *entries; /* layers of an image, manifests of an index */
 	size_t n_entries;
 	struct oci_annotation *annotations;
 	size_t n_annotations;
@@ -69,12 +69,13 @@ struct oci_manifest {
 
 /* Parses a manifest or index of at most 4 MiB; media_type: the Content-Type ("" when not known). Schema 1, a JSON with both
  * `manifests` and `layers`, and a disagreement of media types are refused. */
-NODISCARD int oci_manifest_parse(struct arena *a, struct str json, struct str media_type, struct oci_manifest *ret, struct err **err);
+NODISCARD int oci_manifest_parse(struct arena *a, struct str json, struct str media_type,
+				 struct oci_manifest *ret, struct err **err);
 /* Prints a manifest or index with members in the order of the specification. */
 void oci_manifest_print(const struct oci_manifest *m, struct sb *b);
 
 struct oci_history {
-	int64_t created_ns;                 /* INT64_MIN: none */
+	int64_t created_ns; /* INT64_MIN: none */
 	struct str created_by, author, comment;
 	bool empty_layer;
 };
@@ -88,13 +89,13 @@ struct oci_healthcheck {
 struct oci_list {
 	struct str *v;
 	size_t n;
-	bool set;                           /* present in the JSON, maybe empty */
+	bool set; /* present in the JSON, maybe empty */
 };
 
 struct oci_config {
 	struct str user, working_dir, stop_signal;
 	struct oci_list env, entrypoint, cmd, onbuild, shell;
-	struct oci_list exposed_ports, volumes;   /* keys of the maps */
+	struct oci_list exposed_ports, volumes; /* keys of the maps */
 	struct oci_annotation *labels;
 	size_t n_labels;
 	struct oci_healthcheck *healthcheck;
@@ -103,18 +104,19 @@ struct oci_config {
 
 struct oci_image {
 	struct oci_platform platform;
-	int64_t created_ns;                 /* INT64_MIN: none */
+	int64_t created_ns; /* INT64_MIN: none */
 	struct str author;
 	struct oci_config config;
 	struct digest *diff_ids;
 	size_t n_diff_ids;
 	struct oci_history *history;
 	size_t n_history;
-	struct str raw;                     /* the JSON it was parsed from, for unknown members; may be empty */
+	struct str raw; /* the JSON it was parsed from, for unknown members; may be empty */
 };
 
 /* Parses a config of at most 4 MiB; any optional member may be null. */
-NODISCARD int oci_image_parse(struct arena *a, struct str json, struct oci_image *ret, struct err **err);
+NODISCARD int oci_image_parse(struct arena *a, struct str json, struct oci_image *ret,
+			      struct err **err);
 /* Prints it, as Go's encoding/json would order Docker's struct, with unknown members of `raw` kept behind. */
 NODISCARD int oci_image_print(const struct oci_image *i, struct sb *b, struct err **err);
 

@@ -15,12 +15,14 @@ static struct str id_key(const int64_t *id)
 static int drop_row(struct cache *c, int64_t id, struct err **err)
 {
 	_cleanup_(db_write_endp) struct write w = { 0 };
-	store_warn(c->store, "the row of layer %lld is damaged; the layer was dropped", (long long)id);
+	store_warn(c->store, "the row of layer %lld is damaged; the layer was dropped",
+		   (long long)id);
 	if (c->store->read_only)
 		return 0;
 	if (!c->writing && db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0)
 		return -1;
-	_cleanup_(db_donep) struct stmt *s = db_prepare(c, DB_INDEX, "UPDATE layer SET state = 'dead' WHERE id = ?", err);
+	_cleanup_(db_donep) struct stmt *s =
+		db_prepare(c, DB_INDEX, "UPDATE layer SET state = 'dead' WHERE id = ?", err);
 	if (!s)
 		return -1;
 	db_bind_int(s, id);
@@ -40,9 +42,11 @@ static int read_row(struct cache *c, const struct layer *l, struct row *ret, str
 	bool damaged = false;
 	*ret = (struct row){ 0 };
 	{
-		_cleanup_(db_donep) struct stmt *s =
-			db_prepare(c, DB_INDEX, "SELECT state = 'ready' AND (boot IS NULL OR boot = ?), diffid, used, sum IS " LAYER_SUM
-				   " FROM layer WHERE id = ?", err);
+		_cleanup_(db_donep) struct stmt *s = db_prepare(
+			c, DB_INDEX,
+			"SELECT state = 'ready' AND (boot IS NULL OR boot = ?), diffid, used, sum IS " LAYER_SUM
+			" FROM layer WHERE id = ?",
+			err);
 		if (!s)
 			return -1;
 		db_bind_c(s, c->store->boot);
@@ -51,7 +55,8 @@ static int read_row(struct cache *c, const struct layer *l, struct row *ret, str
 		if (r <= 0)
 			return r;
 		damaged = !db_int(s, 3);
-		ret->live = !damaged && db_int(s, 0) && db_digest(s, 1, &diffid) && digest_eq(&diffid, &l->diffid);
+		ret->live = !damaged && db_int(s, 0) && db_digest(s, 1, &diffid) &&
+			digest_eq(&diffid, &l->diffid);
 		ret->used = db_int(s, 2);
 	}
 	return damaged ? drop_row(c, l->id, err) : 0;
@@ -100,7 +105,9 @@ static int pin_one(struct cache *c, const struct layer *l, bool *ret_live, struc
 		*ret_live = false;
 		return 0;
 	}
-	_cleanup_(db_donep) struct stmt *s = db_prepare(c, DB_INDEX, "INSERT OR IGNORE INTO pin(lease, kind, object) VALUES(?, 'layer', ?)", err);
+	_cleanup_(db_donep) struct stmt *s = db_prepare(
+		c, DB_INDEX, "INSERT OR IGNORE INTO pin(lease, kind, object) VALUES(?, 'layer', ?)",
+		err);
 	if (!s)
 		return -1;
 	db_bind_c(s, c->store->lease);
@@ -110,7 +117,8 @@ static int pin_one(struct cache *c, const struct layer *l, bool *ret_live, struc
 	int64_t now = clock_real_ns();
 	if (now - row.used <= USED_STEP_NS)
 		return 0;
-	_cleanup_(db_donep) struct stmt *u = db_prepare(c, DB_INDEX, "UPDATE layer SET used = ? WHERE id = ?", err);
+	_cleanup_(db_donep) struct stmt *u =
+		db_prepare(c, DB_INDEX, "UPDATE layer SET used = ? WHERE id = ?", err);
 	if (!u)
 		return -1;
 	db_bind_int(u, now);

@@ -46,16 +46,21 @@ static bool one_of(struct str s, const char *const *list)
 
 static bool known_os(struct str s)
 {
-	static const char *const list[] = { "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux",
-					    "nacl", "netbsd", "openbsd", "plan9", "solaris", "windows", "zos", NULL };
+	static const char *const list[] = { "aix",     "android", "darwin",  "dragonfly", "freebsd",
+					    "hurd",    "illumos", "ios",     "js",        "linux",
+					    "nacl",    "netbsd",  "openbsd", "plan9",     "solaris",
+					    "windows", "zos",     NULL };
 	return one_of(s, list);
 }
 
 static bool known_arch(struct str s)
 {
-	static const char *const list[] = { "386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle",
-					    "mips64", "mips64le", "mips64p32", "mips64p32le", "ppc", "ppc64", "ppc64le", "riscv",
-					    "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm", NULL };
+	static const char *const list[] = {
+		"386",     "amd64",   "amd64p32", "arm",    "armbe",    "arm64",     "arm64be",
+		"loong64", "mips",    "mipsle",   "mips64", "mips64le", "mips64p32", "mips64p32le",
+		"ppc",     "ppc64",   "ppc64le",  "riscv",  "riscv64",  "s390",      "s390x",
+		"sparc",   "sparc64", "wasm",     NULL
+	};
 	return one_of(s, list);
 }
 
@@ -63,9 +68,10 @@ static bool known_arch(struct str s)
 static const struct alias {
 	const char *name, *arch, *variant;
 } aliases[] = {
-	{ "x86_64", "amd64", NULL }, { "x86-64", "amd64", NULL }, { "aarch64", "arm64", NULL }, { "i386", "386", "" },
-	{ "i486", "386", "" }, { "i586", "386", "" }, { "i686", "386", "" }, { "x86", "386", "" },
-	{ "armhf", "arm", "v7" }, { "armel", "arm", "v6" },
+	{ "x86_64", "amd64", NULL }, { "x86-64", "amd64", NULL }, { "aarch64", "arm64", NULL },
+	{ "i386", "386", "" },       { "i486", "386", "" },       { "i586", "386", "" },
+	{ "i686", "386", "" },       { "x86", "386", "" },        { "armhf", "arm", "v7" },
+	{ "armel", "arm", "v6" },
 };
 
 static struct str lower(struct arena *a, struct str s)
@@ -88,7 +94,8 @@ static void normalize_arch(struct arena *a, struct str *arch, struct str *varian
 			*variant = str_c(aliases[i].variant);
 		break;
 	}
-	bool arm = str_eq_c(*arch, "arm"), arm64 = str_eq_c(*arch, "arm64"), amd64 = str_eq_c(*arch, "amd64");
+	bool arm = str_eq_c(*arch, "arm"), arm64 = str_eq_c(*arch, "arm64"),
+	     amd64 = str_eq_c(*arch, "amd64");
 	if ((arm || arm64 || amd64) && variant->n && variant->p[0] >= '0' && variant->p[0] <= '9')
 		*variant = arena_printf(a, "v%.*s", STR_ARG(*variant));
 	if (arm && !variant->n)
@@ -119,7 +126,8 @@ static bool component_ok(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
+		bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+			(c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
 		if (!ok)
 			return false;
 	}
@@ -141,15 +149,20 @@ static int refuse(struct str text, struct str part, struct err **err)
 	_cleanup_(sb_releasep) struct sb whole = { 0 }, one = { 0 };
 	sb_add_goquote(&whole, str_sub(text, 0, PLATFORM_MAX_BYTES));
 	if (!part.p)
-		return err_set(err, ERR_INVALID, "failed to parse platform: %s: cannot parse platform specifier: invalid argument",
-			       sb_c(&whole));
+		return err_set(
+			err, ERR_INVALID,
+			"failed to parse platform: %s: cannot parse platform specifier: invalid argument",
+			sb_c(&whole));
 	sb_add_goquote(&one, str_sub(part, 0, PLATFORM_MAX_BYTES));
-	return err_set(err, ERR_INVALID,
-		       "failed to parse platform: %s is an invalid component of %s: platform specifier component must match "
-		       "\"^[A-Za-z0-9_.-]+$\": invalid argument", sb_c(&one), sb_c(&whole));
+	return err_set(
+		err, ERR_INVALID,
+		"failed to parse platform: %s is an invalid component of %s: platform specifier component must match "
+		"\"^[A-Za-z0-9_.-]+$\": invalid argument",
+		sb_c(&one), sb_c(&whole));
 }
 
-int oci_platform_parse(struct arena *a, struct str text, const struct oci_platform *host, struct oci_platform *ret, struct err **err)
+int oci_platform_parse(struct arena *a, struct str text, const struct oci_platform *host,
+		       struct oci_platform *ret, struct err **err)
 {
 	struct str part[3], rest = text;
 	size_t n = 0;
@@ -184,8 +197,10 @@ int oci_platform_parse(struct arena *a, struct str text, const struct oci_platfo
 	if (n == 1 && !known_arch(p.arch)) {
 		_cleanup_(sb_releasep) struct sb b = { 0 };
 		sb_add_goquote(&b, text);
-		return err_set(err, ERR_INVALID, "failed to parse platform: %s: unknown operating system or architecture: invalid argument",
-			       sb_c(&b));
+		return err_set(
+			err, ERR_INVALID,
+			"failed to parse platform: %s: unknown operating system or architecture: invalid argument",
+			sb_c(&b));
 	}
 	p.os = arena_str(a, p.os);
 	p.arch = arena_str(a, p.arch);
@@ -197,24 +212,30 @@ int oci_platform_parse(struct arena *a, struct str text, const struct oci_platfo
 
 struct str oci_platform_text(struct arena *a, const struct oci_platform *p)
 {
-	struct str os = p->os.n ? p->os : STR("unknown"), arch = p->arch.n ? p->arch : STR("unknown");
-	return arena_printf(a, "%.*s/%.*s%s%.*s", STR_ARG(os), STR_ARG(arch), p->variant.n ? "/" : "", STR_ARG(p->variant));
+	struct str os = p->os.n ? p->os : STR("unknown"),
+		   arch = p->arch.n ? p->arch : STR("unknown");
+	return arena_printf(a, "%.*s/%.*s%s%.*s", STR_ARG(os), STR_ARG(arch),
+			    p->variant.n ? "/" : "", STR_ARG(p->variant));
 }
 
 struct oci_platform oci_platform_host(void)
 {
-	return (struct oci_platform){ .os = STR("linux"), .arch = STR(HOST_ARCH), .variant = HOST_VARIANT, .os_version = STR("") };
+	return (struct oci_platform){ .os = STR("linux"),
+				      .arch = STR(HOST_ARCH),
+				      .variant = HOST_VARIANT,
+				      .os_version = STR("") };
 }
 
 /* "v8" → 8, "v9.2" → 9 and 2; false for another text. An empty one is `or`. */
 static bool version_of(struct str v, int or, int *major, int *minor)
 {
 	*minor = 0;
-	*major = or;
+	*major = or ;
 	if (!v.n)
 		return true;
 	bool dot = v.n == 4 && v.p[2] == '.';
-	if ((v.n != 2 && !dot) || v.p[0] != 'v' || v.p[1] < '0' || v.p[1] > '9' || (dot && (v.p[3] < '0' || v.p[3] > '9')))
+	if ((v.n != 2 && !dot) || v.p[0] != 'v' || v.p[1] < '0' || v.p[1] > '9' ||
+	    (dot && (v.p[3] < '0' || v.p[3] > '9')))
 		return false;
 	*major = v.p[1] - '0';
 	*minor = dot ? v.p[3] - '0' : 0;
@@ -233,8 +254,10 @@ static int arm_rank(int from, struct str variant)
 static int arm64_rank(const struct oci_platform *want, const struct oci_platform *have)
 {
 	int want_major, want_minor, major, minor;
-	if (!version_of(want->variant, 8, &want_major, &want_minor) || want_major < 8 || want_major > 9)
-		return str_eq(want->arch, have->arch) && str_eq(want->variant, have->variant) ? 0 : -1;
+	if (!version_of(want->variant, 8, &want_major, &want_minor) || want_major < 8 ||
+	    want_major > 9)
+		return str_eq(want->arch, have->arch) && str_eq(want->variant, have->variant) ? 0
+											      : -1;
 	/* v9.y is followed by the v8 that it includes, v8.(y+5); then come the 32-bit ones. */
 	int nines = want_major == 9 ? want_minor + 1 : 0;
 	int eight = want_major == 9 ? want_minor + 5 : want_minor;
@@ -253,10 +276,12 @@ static int amd64_rank(const struct oci_platform *want, const struct oci_platform
 {
 	int from, major, minor;
 	if (!version_of(want->variant, 1, &from, &minor) || minor || from < 1)
-		return str_eq(want->arch, have->arch) && str_eq(want->variant, have->variant) ? 0 : -1;
+		return str_eq(want->arch, have->arch) && str_eq(want->variant, have->variant) ? 0
+											      : -1;
 	if (str_eq_c(have->arch, "386"))
 		return from;
-	if (!str_eq_c(have->arch, "amd64") || !version_of(have->variant, 1, &major, &minor) || minor || major > from || major < 1)
+	if (!str_eq_c(have->arch, "amd64") || !version_of(have->variant, 1, &major, &minor) ||
+	    minor || major > from || major < 1)
 		return -1;
 	return from - major;
 }
@@ -282,7 +307,8 @@ static bool version_fits(const struct oci_platform *want, const struct oci_platf
 int oci_platform_rank(const struct oci_platform *want_, const struct oci_platform *have_)
 {
 	_cleanup_(arena_freep) struct arena *a = arena_new();
-	struct oci_platform want = oci_platform_normalize(a, want_), have = oci_platform_normalize(a, have_);
+	struct oci_platform want = oci_platform_normalize(a, want_),
+			    have = oci_platform_normalize(a, have_);
 	if (!str_eq(want.os, have.os) || !version_fits(&want, &have))
 		return -1;
 	if (str_eq_c(want.arch, "amd64"))
@@ -292,7 +318,8 @@ int oci_platform_rank(const struct oci_platform *want_, const struct oci_platfor
 	if (!str_eq(want.arch, have.arch) && !str_eq_c(want.arch, "arm"))
 		return -1;
 	int from, minor;
-	if (str_eq_c(want.arch, "arm") && version_of(want.variant, 7, &from, &minor) && !minor && from >= 5)
+	if (str_eq_c(want.arch, "arm") && version_of(want.variant, 7, &from, &minor) && !minor &&
+	    from >= 5)
 		return str_eq_c(have.arch, "arm") ? arm_rank(from, have.variant) : -1;
 	return str_eq(want.arch, have.arch) && str_eq(want.variant, have.variant) ? 0 : -1;
 }

@@ -15,13 +15,14 @@
 #include "cache/internal.h"
 #include "cache/schema.h"
 
-enum { LAYER_BYTES = 48 };   /* number, diff ID, created */
+enum { LAYER_BYTES = 48 }; /* number, diff ID, created */
 
 /* A failure of cache.db, forgiven. */
 static int forgive(struct cache *c, struct err **e)
 {
 	/* A full disk and the like: one that fails once fails each time, and each time costs. */
-	bool lasting = (*e)->code == ERR_IO || (*e)->code == ERR_DENIED || (*e)->code == ERR_TIMEOUT;
+	bool lasting =
+		(*e)->code == ERR_IO || (*e)->code == ERR_DENIED || (*e)->code == ERR_TIMEOUT;
 	if (lasting && !atomic_exchange(&c->store->guess_off, true))
 		store_warn(c->store, "%s: this build is not remembered", (*e)->msg);
 	log_debug("%s", (*e)->msg);
@@ -84,8 +85,8 @@ static bool decode_chain(struct arena *a, struct str v, struct chain *ret)
 static bool decode_record(struct stmt *q, struct arena *a, struct record *ret, int64_t *ret_used)
 {
 	struct record r = { 0 };
-	if (!db_int(q, 9) || !db_digest(q, 0, &r.key) || !db_digest(q, 1, &r.op) || !db_digest(q, 3, &r.r) ||
-	    !decode_chain(a, db_blob(q, 4), &r.chain))
+	if (!db_int(q, 9) || !db_digest(q, 0, &r.key) || !db_digest(q, 1, &r.op) ||
+	    !db_digest(q, 3, &r.r) || !decode_chain(a, db_blob(q, 4), &r.chain))
 		return false;
 	db_digest(q, 2, &r.deep);
 	r.created_ns = db_int(q, 5);
@@ -109,19 +110,23 @@ static int drop_record(struct cache *c, const struct digest *key, struct err **e
 {
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	char text[DIGEST_TEXT];
-	store_warn(c->store, "the record of a step (%s) is damaged and was dropped", digest_text(key, text));
+	store_warn(c->store, "the record of a step (%s) is damaged and was dropped",
+		   digest_text(key, text));
 	if (c->store->read_only)
 		return 0;
-	if (db_write_begin(&w, c, DB_GUESS, DB_NORMAL, err) < 0 || exec_key(c, "DELETE FROM record WHERE key = ?", key, err) < 0 ||
+	if (db_write_begin(&w, c, DB_GUESS, DB_NORMAL, err) < 0 ||
+	    exec_key(c, "DELETE FROM record WHERE key = ?", key, err) < 0 ||
 	    exec_key(c, "DELETE FROM input WHERE key = ?", key, err) < 0)
 		return -1;
 	return db_write_commit(&w, err);
 }
 
 /* 1: found, 0, -1. */
-static int read_record(struct cache *c, struct arena *a, const struct digest *key, struct record *ret, int64_t *ret_used, struct err **err)
+static int read_record(struct cache *c, struct arena *a, const struct digest *key,
+		       struct record *ret, int64_t *ret_used, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_GUESS, "SELECT " RECORD_READ " FROM record WHERE key = ?", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_GUESS, "SELECT " RECORD_READ " FROM record WHERE key = ?", err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, key);
@@ -134,8 +139,10 @@ static int read_record(struct cache *c, struct arena *a, const struct digest *ke
 
 static int read_inputs(struct cache *c, struct arena *a, struct record *r, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_GUESS, "SELECT slot, name, kind, text, digest FROM input WHERE key = ? ORDER BY slot, name", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS,
+		"SELECT slot, name, kind, text, digest FROM input WHERE key = ? ORDER BY slot, name",
+		err);
 	VEC(struct named_input) list = { 0 };
 	int step;
 	if (!q)
@@ -164,12 +171,14 @@ static int note_use(struct cache *c, const struct digest *key, struct err **err)
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	if (db_write_begin(&w, c, DB_GUESS, DB_NORMAL, err) < 0)
 		return -1;
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_GUESS, "UPDATE record SET uses = uses + 1, used = ? WHERE key = ?", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS, "UPDATE record SET uses = uses + 1, used = ? WHERE key = ?", err);
 	if (!q)
 		return -1;
 	db_bind_int(q, clock_real_ns());
 	db_bind_digest(q, key);
-	if (db_exec(q, NULL, err) < 0 || exec_key(c, "UPDATE record SET sum = " RECORD_SUM " WHERE key = ?", key, err) < 0)
+	if (db_exec(q, NULL, err) < 0 ||
+	    exec_key(c, "UPDATE record SET sum = " RECORD_SUM " WHERE key = ?", key, err) < 0)
 		return -1;
 	return db_write_commit(&w, err);
 }
@@ -181,7 +190,8 @@ static void make_bare(struct record *r)
 	r->bare = true;
 }
 
-int cache_record_get(struct cache *c, struct arena *a, const struct digest *key, bool *ret_found, struct record *ret, struct err **err)
+int cache_record_get(struct cache *c, struct arena *a, const struct digest *key, bool *ret_found,
+		     struct record *ret, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct record r;
@@ -198,7 +208,8 @@ int cache_record_get(struct cache *c, struct arena *a, const struct digest *key,
 		return -1;
 	if (!live)
 		make_bare(&r);
-	if (cache_store_lease_id(c->store) && clock_real_ns() - used > USED_STEP_NS && note_use(c, key, &e) < 0)
+	if (cache_store_lease_id(c->store) && clock_real_ns() - used > USED_STEP_NS &&
+	    note_use(c, key, &e) < 0)
 		forgive(c, &e);
 	*ret_found = true;
 	*ret = r;
@@ -206,10 +217,13 @@ int cache_record_get(struct cache *c, struct arena *a, const struct digest *key,
 }
 
 /* Records with a result id, newest checked first. */
-static int records_of_result(struct cache *c, struct arena *a, const struct digest *r, struct record **ret, size_t *ret_n, struct err **err)
+static int records_of_result(struct cache *c, struct arena *a, const struct digest *r,
+			     struct record **ret, size_t *ret_n, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_GUESS, "SELECT " RECORD_READ " FROM record WHERE r = ? ORDER BY checked DESC LIMIT 64", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS,
+		"SELECT " RECORD_READ " FROM record WHERE r = ? ORDER BY checked DESC LIMIT 64",
+		err);
 	VEC(struct record) list = { 0 };
 	int step;
 	if (!q)
@@ -226,7 +240,8 @@ static int records_of_result(struct cache *c, struct arena *a, const struct dige
 	return step;
 }
 
-int cache_record_by_result(struct cache *c, struct arena *a, const struct digest *r, bool *ret_found, struct record *ret, struct err **err)
+int cache_record_by_result(struct cache *c, struct arena *a, const struct digest *r,
+			   bool *ret_found, struct record *ret, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_free_ struct record *list = NULL;
@@ -252,9 +267,10 @@ int cache_record_by_result(struct cache *c, struct arena *a, const struct digest
 int cache_record_has_op(struct cache *c, const struct digest *op, bool *ret, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_GUESS, "SELECT 1 FROM record WHERE op = ? LIMIT 1", &e);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_GUESS, "SELECT 1 FROM record WHERE op = ? LIMIT 1", &e);
 	int r = -1;
-	(void)err;   /* guesses never fail */
+	(void)err; /* guesses never fail */
 	if (q) {
 		db_bind_digest(q, op);
 		r = db_step(q, &e);
@@ -269,8 +285,10 @@ static int put_inputs(struct cache *c, const struct record *r, struct err **err)
 		return -1;
 	for (size_t i = 0; i < r->n_inputs; i++) {
 		const struct named_input *in = &r->inputs[i];
-		_cleanup_(db_donep) struct stmt *q =
-			db_prepare(c, DB_GUESS, "INSERT OR REPLACE INTO input(key, slot, name, kind, digest, text) VALUES(?, ?, ?, ?, ?, ?)", err);
+		_cleanup_(db_donep) struct stmt *q = db_prepare(
+			c, DB_GUESS,
+			"INSERT OR REPLACE INTO input(key, slot, name, kind, digest, text) VALUES(?, ?, ?, ?, ?, ?)",
+			err);
 		if (!q)
 			return -1;
 		db_bind_digest(q, &r->key);
@@ -287,9 +305,11 @@ static int put_inputs(struct cache *c, const struct record *r, struct err **err)
 
 static int put_row(struct cache *c, const struct record *r, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_GUESS, "INSERT OR REPLACE INTO record(key, op, deep, r, chain, created, checked, cost_ms, uses, used, worth) "
-			   "VALUES(?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0.0)", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS,
+		"INSERT OR REPLACE INTO record(key, op, deep, r, chain, created, checked, cost_ms, uses, used, worth) "
+		"VALUES(?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0.0)",
+		err);
 	_cleanup_(sb_releasep) struct sb chain = { 0 };
 	if (!q)
 		return -1;
@@ -331,7 +351,8 @@ static int put_record(struct cache *c, const struct record *r, bool replace, str
 		return -1;
 	if (taken)
 		return 0;
-	if (db_write_begin(&w, c, DB_GUESS, DB_NORMAL, err) < 0 || put_row(c, r, err) < 0 || put_inputs(c, r, err) < 0)
+	if (db_write_begin(&w, c, DB_GUESS, DB_NORMAL, err) < 0 || put_row(c, r, err) < 0 ||
+	    put_inputs(c, r, err) < 0)
 		return -1;
 	return db_write_commit(&w, err);
 }
@@ -339,19 +360,20 @@ static int put_record(struct cache *c, const struct record *r, bool replace, str
 int cache_record_put(struct cache *c, const struct record *r, bool replace, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	(void)err;   /* guesses never fail */
+	(void)err; /* guesses never fail */
 	return put_record(c, r, replace, &e) < 0 ? forgive(c, &e) : 0;
 }
 
 /* ---- contents, tags, sources, running steps */
 
-int cache_content_get(struct cache *c, const struct digest *r, const struct digest *sel, bool *ret_found, struct digest *ret,
-		      struct err **err)
+int cache_content_get(struct cache *c, const struct digest *r, const struct digest *sel,
+		      bool *ret_found, struct digest *ret, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_GUESS, "SELECT c FROM content WHERE r = ? AND sel = ?", &e);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_GUESS, "SELECT c FROM content WHERE r = ? AND sel = ?", &e);
 	int step = -1;
-	(void)err;   /* guesses never fail */
+	(void)err; /* guesses never fail */
 	if (q) {
 		db_bind_digest(q, r);
 		db_bind_digest(q, sel);
@@ -370,11 +392,14 @@ static int write_one(struct cache *c, struct stmt *q, struct err **err)
 	return db_write_commit(&w, err);
 }
 
-int cache_content_put(struct cache *c, const struct digest *r, const struct digest *sel, const struct digest *content, struct err **err)
+int cache_content_put(struct cache *c, const struct digest *r, const struct digest *sel,
+		      const struct digest *content, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_GUESS, "INSERT OR REPLACE INTO content(r, sel, c, used) VALUES(?, ?, ?, ?)", &e);
-	(void)err;   /* guesses never fail */
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS, "INSERT OR REPLACE INTO content(r, sel, c, used) VALUES(?, ?, ?, ?)",
+		&e);
+	(void)err; /* guesses never fail */
 	if (!q)
 		return forgive(c, &e);
 	db_bind_digest(q, r);
@@ -384,14 +409,17 @@ int cache_content_put(struct cache *c, const struct digest *r, const struct dige
 	return write_one(c, q, &e) < 0 ? forgive(c, &e) : 0;
 }
 
-int cache_tag_get(struct cache *c, struct str ref, struct str platform, bool *ret_found, struct tag_row *ret, struct err **err)
+int cache_tag_get(struct cache *c, struct str ref, struct str platform, bool *ret_found,
+		  struct tag_row *ret, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_GUESS, "SELECT index_digest, manifest_digest, asked FROM tag WHERE ref = ? AND platform = ?", &e);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS,
+		"SELECT index_digest, manifest_digest, asked FROM tag WHERE ref = ? AND platform = ?",
+		&e);
 	struct tag_row row = { 0 };
 	int step = -1;
-	(void)err;   /* guesses never fail */
+	(void)err; /* guesses never fail */
 	if (q) {
 		db_bind_text(q, ref);
 		db_bind_text(q, platform);
@@ -406,13 +434,16 @@ int cache_tag_get(struct cache *c, struct str ref, struct str platform, bool *re
 	return step < 0 ? forgive(c, &e) : 0;
 }
 
-int cache_tag_put(struct cache *c, struct str ref, struct str platform, const struct tag_row *row, struct err **err)
+int cache_tag_put(struct cache *c, struct str ref, struct str platform, const struct tag_row *row,
+		  struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_GUESS, "INSERT OR REPLACE INTO tag(ref, platform, index_digest, manifest_digest, asked, used) "
-			   "VALUES(?, ?, ?, ?, ?, ?)", &e);
-	(void)err;   /* guesses never fail */
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS,
+		"INSERT OR REPLACE INTO tag(ref, platform, index_digest, manifest_digest, asked, used) "
+		"VALUES(?, ?, ?, ?, ?, ?)",
+		&e);
+	(void)err; /* guesses never fail */
 	if (!q)
 		return forgive(c, &e);
 	db_bind_text(q, ref);
@@ -424,12 +455,14 @@ int cache_tag_put(struct cache *c, struct str ref, struct str platform, const st
 	return write_one(c, q, &e) < 0 ? forgive(c, &e) : 0;
 }
 
-int cache_source_put(struct cache *c, const struct digest *d, struct str host, struct str repo, struct err **err)
+int cache_source_put(struct cache *c, const struct digest *d, struct str host, struct str repo,
+		     struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_GUESS, "INSERT OR REPLACE INTO source(digest, host, repo, used) VALUES(?, ?, ?, ?)", &e);
-	(void)err;   /* guesses never fail */
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS,
+		"INSERT OR REPLACE INTO source(digest, host, repo, used) VALUES(?, ?, ?, ?)", &e);
+	(void)err; /* guesses never fail */
 	if (!q)
 		return forgive(c, &e);
 	db_bind_digest(q, d);
@@ -443,16 +476,19 @@ int cache_running_set(struct cache *c, const struct digest *key, bool running, s
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct stat pidns = { 0 };
-	(void)err;   /* guesses never fail */
+	(void)err; /* guesses never fail */
 	if (!running) {
-		_cleanup_(db_donep) struct stmt *del = db_prepare(c, DB_GUESS, "DELETE FROM running WHERE key = ?", &e);
+		_cleanup_(db_donep) struct stmt *del =
+			db_prepare(c, DB_GUESS, "DELETE FROM running WHERE key = ?", &e);
 		if (!del)
 			return forgive(c, &e);
 		db_bind_digest(del, key);
 		return write_one(c, del, &e) < 0 ? forgive(c, &e) : 0;
 	}
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_GUESS, "INSERT OR REPLACE INTO running(key, pid, boot, pidns, since) VALUES(?, ?, ?, ?, ?)", &e);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_GUESS,
+		"INSERT OR REPLACE INTO running(key, pid, boot, pidns, since) VALUES(?, ?, ?, ?, ?)",
+		&e);
 	if (!q)
 		return forgive(c, &e);
 	if (stat("/proc/self/ns/pid", &pidns) < 0)

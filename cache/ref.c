@@ -162,14 +162,16 @@ static bool has_upper(struct str s)
 /* Whether what stands before the first slash is a domain (else it belongs to a path on docker.io). */
 static bool looks_like_domain(struct str s)
 {
-	return str_find(s, '.', 0) != SIZE_MAX || str_find(s, ':', 0) != SIZE_MAX || str_eq_c(s, "localhost") || has_upper(s);
+	return str_find(s, '.', 0) != SIZE_MAX || str_find(s, ':', 0) != SIZE_MAX ||
+		str_eq_c(s, "localhost") || has_upper(s);
 }
 
 static int refuse_upper(struct arena *a, struct str text, struct str path, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	sb_add_printable(&b, str_sub(path, 0, SHOWN_BYTES));
-	err_set(err, ERR_INVALID, "invalid reference format: repository name (%s) must be lowercase", sb_c(&b));
+	err_set(err, ERR_INVALID,
+		"invalid reference format: repository name (%s) must be lowercase", sb_c(&b));
 	struct str low = arena_str(a, str_sub(text, 0, SHOWN_BYTES));
 	sb_reset(&b);
 	for (size_t i = 0; i < low.n; i++) {
@@ -186,7 +188,9 @@ static int cut_suffixes(struct str text, struct str *name, struct ref *r, struct
 	if (str_cut(*name, '@', name, &digest)) {
 		_cleanup_(err_dropp) struct err *e = NULL;
 		if (digest_parse(digest, &r->digest, &e) < 0)
-			return refuse(text, err, "the digest after '@' must be \"sha256:\" and 64 lower-case hex digits");
+			return refuse(
+				text, err,
+				"the digest after '@' must be \"sha256:\" and 64 lower-case hex digits");
 		r->has_digest = true;
 	}
 	size_t colon = str_rfind(*name, ':'), slash = str_rfind(*name, '/');
@@ -194,7 +198,9 @@ static int cut_suffixes(struct str text, struct str *name, struct ref *r, struct
 		r->tag = str_sub(*name, colon + 1, name->n);
 		*name = str_sub(*name, 0, colon);
 		if (!tag_ok(r->tag))
-			return refuse(text, err, "the tag must be 1 to 128 letters, digits, '_', '.' or '-', not beginning with '.' or '-'");
+			return refuse(
+				text, err,
+				"the tag must be 1 to 128 letters, digits, '_', '.' or '-', not beginning with '.' or '-'");
 	}
 	return 0;
 }
@@ -211,7 +217,9 @@ int ref_parse(struct arena *a, struct str text, struct ref *ret, struct err **er
 		return refuse(text, err, "64 hex digits are an image id, not a name");
 	if (str_cut(text, '/', &head, &tail) && looks_like_domain(head)) {
 		if (!domain_ok(head))
-			return refuse(text, err, "what stands before the first '/' is not a valid host name and port");
+			return refuse(
+				text, err,
+				"what stands before the first '/' is not a valid host name and port");
 		r.domain = str_eq_c(head, "index.docker.io") ? hub : head;
 		name = tail;
 	}
@@ -222,7 +230,9 @@ int ref_parse(struct arena *a, struct str text, struct ref *ret, struct err **er
 	if (has_upper(name))
 		return refuse_upper(a, text, name, err);
 	if (!path_ok(name))
-		return refuse(text, err, "the repository must be lower-case letters and digits, parted by '.', '_', '__', '-' or '/'");
+		return refuse(
+			text, err,
+			"the repository must be lower-case letters and digits, parted by '.', '_', '__', '-' or '/'");
 	if (name.n > PATH_MAX_BYTES)
 		return refuse(text, err, "the repository has more than 255 characters");
 	r.domain = arena_str(a, r.domain);
@@ -233,18 +243,21 @@ int ref_parse(struct arena *a, struct str text, struct ref *ret, struct err **er
 }
 
 /* Name with tag and digest where they are there. */
-static struct str with_suffixes(struct arena *a, struct str name, struct str tag, const struct ref *r)
+static struct str with_suffixes(struct arena *a, struct str name, struct str tag,
+				const struct ref *r)
 {
 	char digest[DIGEST_TEXT] = "";
 	if (r->has_digest)
 		digest_text(&r->digest, digest);
-	return arena_printf(a, "%.*s%s%.*s%s%s", STR_ARG(name), tag.n ? ":" : "", STR_ARG(tag), r->has_digest ? "@" : "", digest);
+	return arena_printf(a, "%.*s%s%.*s%s%s", STR_ARG(name), tag.n ? ":" : "", STR_ARG(tag),
+			    r->has_digest ? "@" : "", digest);
 }
 
 struct str ref_full(struct arena *a, const struct ref *r)
 {
 	struct str tag = r->tag.n || r->has_digest ? r->tag : STR("latest");
-	return with_suffixes(a, arena_printf(a, "%.*s/%.*s", STR_ARG(r->domain), STR_ARG(r->path)), tag, r);
+	return with_suffixes(a, arena_printf(a, "%.*s/%.*s", STR_ARG(r->domain), STR_ARG(r->path)),
+			     tag, r);
 }
 
 struct str ref_familiar_name(struct arena *a, const struct ref *r)

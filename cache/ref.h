@@ -13,9 +13,9 @@
 struct err;
 
 struct ref {
-	struct str domain;   /* "docker.io", "127.0.0.1:5000" */
-	struct str path;     /* "library/busybox" */
-	struct str tag;      /* empty: none given */
+	struct str domain; /* "docker.io", "127.0.0.1:5000" */
+	struct str path;   /* "library/busybox" */
+	struct str tag;    /* empty: none given */
 	bool has_digest;
 	struct digest digest;
 };

@@ -23,7 +23,8 @@
 
 enum { PATIENCE_MS = 10 * 1000, WAL_WORTH_BYTES = 256 * 1024 };
 
-static const char *const folders[] = { "blobs/sha256", "layers", "tmp/partial", "trash", "containers", "locks", "leases", "logs" };
+static const char *const folders[] = { "blobs/sha256", "layers", "tmp/partial", "trash",
+				       "containers",   "locks",  "leases",      "logs" };
 
 /* ---- small things */
 
@@ -113,8 +114,12 @@ int store_flock(struct store *s, int fd, int op, struct err **err)
 		if (atomic_load(&s->canceled))
 			return err_set(err, ERR_CANCELED, "lock store '%s': canceled", s->root);
 		if (clock_mono_ns() > end)
-			return err_set(err, ERR_TIMEOUT, op == LOCK_EX ? "lock store '%s': other commands are using it"
-								       : "lock store '%s': another command makes or repairs it", s->root);
+			return err_set(
+				err, ERR_TIMEOUT,
+				op == LOCK_EX
+					? "lock store '%s': other commands are using it"
+					: "lock store '%s': another command makes or repairs it",
+				s->root);
 		struct timespec t = { 0, 20 * 1000 * 1000 };
 		nanosleep(&t, NULL);
 	}
@@ -130,10 +135,14 @@ const char *store_refused_fs(long f_type)
 		long type;
 		const char *name;
 	} table[] = {
-		{ NFS_SUPER_MAGIC, "NFS" }, { SMB_SUPER_MAGIC, "SMB" }, { 0xff534d42, "CIFS" }, { 0xfe534d42, "SMB2" },
-		{ V9FS_MAGIC, "9p" }, { AFS_SUPER_MAGIC, "AFS" }, { 0x6b414653, "AFS" }, { CODA_SUPER_MAGIC, "Coda" },
-		{ NCP_SUPER_MAGIC, "NCP" }, { 0x00c36400, "Ceph" }, { 0x0bd00bd0, "Lustre" }, { 0x47504653, "GPFS" },
-		{ 0x7461636f, "OCFS2" }, { 0x01161970, "GFS2" }, { 0x19830326, "BeeGFS" }, { 0x0bd00bd1, "Lustre" },
+		{ NFS_SUPER_MAGIC, "NFS" }, { SMB_SUPER_MAGIC, "SMB" },
+		{ 0xff534d42, "CIFS" },     { 0xfe534d42, "SMB2" },
+		{ V9FS_MAGIC, "9p" },       { AFS_SUPER_MAGIC, "AFS" },
+		{ 0x6b414653, "AFS" },      { CODA_SUPER_MAGIC, "Coda" },
+		{ NCP_SUPER_MAGIC, "NCP" }, { 0x00c36400, "Ceph" },
+		{ 0x0bd00bd0, "Lustre" },   { 0x47504653, "GPFS" },
+		{ 0x7461636f, "OCFS2" },    { 0x01161970, "GFS2" },
+		{ 0x19830326, "BeeGFS" },   { 0x0bd00bd1, "Lustre" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
 		if ((f_type & 0xffffffff) == table[i].type)
@@ -154,9 +163,11 @@ static int open_folder(const char *path, int *ret_fd, struct err **err)
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, "open folder '%s'", path);
 	if (st.st_uid != geteuid())
-		return err_set(err, ERR_DENIED, "open folder '%s': it belongs to user %u", path, st.st_uid);
+		return err_set(err, ERR_DENIED, "open folder '%s': it belongs to user %u", path,
+			       st.st_uid);
 	if (st.st_mode & S_IWOTH)
-		return err_set(err, ERR_DENIED, "open folder '%s': everybody may write to it", path);
+		return err_set(err, ERR_DENIED, "open folder '%s': everybody may write to it",
+			       path);
 	*ret_fd = STEAL_FD(fd);
 	return 0;
 }
@@ -170,12 +181,15 @@ static int open_folders(struct store *s, struct err **err)
 		return err_sys(err, "open store '%s'", s->root);
 	const char *refused = store_refused_fs((long)fs.f_type);
 	if (refused) {
-		err_set(err, ERR_UNSUPPORTED, "open store '%s': it is on %s, which several machines share", s->root, refused);
+		err_set(err, ERR_UNSUPPORTED,
+			"open store '%s': it is on %s, which several machines share", s->root,
+			refused);
 		return err_hint(err, "choose a folder on a local disk with --root or CBUILD_ROOT");
 	}
 	if (open_folder(s->run, &s->run_fd, err) < 0)
 		return err_wrap(err, "open the run folder");
-	if (io_mkdirs(s->run_fd, "mnt", 0700, err) < 0 || io_mkdirs(s->run_fd, "steps", 0700, err) < 0)
+	if (io_mkdirs(s->run_fd, "mnt", 0700, err) < 0 ||
+	    io_mkdirs(s->run_fd, "steps", 0700, err) < 0)
 		return err_wrap(err, "'%s'", s->run);
 	return 0;
 }
@@ -199,7 +213,8 @@ static int check_empty(struct store *s, struct err **err)
 		_cleanup_(store_list_freep) char **names = store_list(s, full[i]);
 		if (!names || !names[0])
 			continue;
-		err_set(err, ERR_INTEGRITY, "open store '%s': index.db is gone but %s/ is not empty", s->root, full[i]);
+		err_set(err, ERR_INTEGRITY,
+			"open store '%s': index.db is gone but %s/ is not empty", s->root, full[i]);
 		return err_hint(err, "bring index.db back, or remove the folder to begin anew");
 	}
 	return 0;
@@ -213,7 +228,8 @@ static int make_secret(struct store *s, struct err **err)
 		return 0;
 	if (getrandom(key, sizeof(key), 0) != sizeof(key))
 		return err_sys(err, "make '%s/hmac.key'", s->root);
-	return io_replace_file(s->root_fd, "hmac.key", (struct str){ key, sizeof(key) }, 0600, true, err);
+	return io_replace_file(s->root_fd, "hmac.key", (struct str){ key, sizeof(key) }, 0600, true,
+			       err);
 }
 
 /* Makes what is missing of a new store; the lock is held exclusively. */
@@ -247,7 +263,8 @@ static int open_index(struct store *s, struct err **err)
 			return err_move(err, STEAL(e));
 		cache_close(c);
 		c = db_new(s);
-		if (store_flock(s, s->lock_fd, LOCK_EX, err) < 0 || make_store(s, c, err) < 0 || store_flock(s, s->lock_fd, LOCK_SH, err) < 0)
+		if (store_flock(s, s->lock_fd, LOCK_EX, err) < 0 || make_store(s, c, err) < 0 ||
+		    store_flock(s, s->lock_fd, LOCK_SH, err) < 0)
 			return -1;
 	}
 	s->spare = STEAL(c);
@@ -396,10 +413,12 @@ static int make_lease(struct store *s, struct err **err)
 	random_hex(id);
 	snprintf(hidden, sizeof(hidden), "leases/.%s", id);
 	snprintf(path, sizeof(path), "leases/%s", id);
-	_cleanup_close_ int fd = openat(s->root_fd, hidden, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd =
+		openat(s->root_fd, hidden, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(err, "make '%s/%s'", s->root, hidden);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || renameat(s->root_fd, hidden, s->root_fd, path) < 0) {
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 ||
+	    renameat(s->root_fd, hidden, s->root_fd, path) < 0) {
 		err_sys(err, "make '%s/%s'", s->root, path);
 		unlinkat(s->root_fd, hidden, 0);
 		return -1;
@@ -434,7 +453,8 @@ int cache_store_trash(struct store *s, const char *path, struct err **err)
 {
 	char to[64];
 	struct stat st;
-	snprintf(to, sizeof(to), "trash/%s.%llu", s->unique, (unsigned long long)cache_store_counter(s));
+	snprintf(to, sizeof(to), "trash/%s.%llu", s->unique,
+		 (unsigned long long)cache_store_counter(s));
 	if (renameat(s->root_fd, path, s->root_fd, to) < 0) {
 		int sys = errno;
 		if (sys == ENOENT && fstatat(s->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -448,13 +468,16 @@ int cache_store_trash(struct store *s, const char *path, struct err **err)
 
 int cache_step_lock(struct store *s, const struct digest *k, int *ret_fd, struct err **err)
 {
-	_cleanup_close_ int fd = openat(s->root_fd, "locks/steps", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+		openat(s->root_fd, "locks/steps", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(err, "open '%s/locks/steps'", s->root);
 	uint64_t first = 0;
 	for (int i = 0; i < 8; i++)
 		first = first << 8 | k->b[i];
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(first >> 2), .l_len = 1 };
+	struct flock l = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(first >> 2), .l_len = 1
+	};
 	while (fcntl(fd, F_OFD_SETLK, &l) < 0) {
 		if (errno == EAGAIN || errno == EACCES)
 			return 0;
@@ -471,7 +494,9 @@ int cache_step_lock(struct store *s, const struct digest *k, int *ret_fd, struct
 static bool wal_is_long(const struct store *s, enum db_which which)
 {
 	struct stat st;
-	return fstatat(s->root_fd, which == DB_INDEX ? "index.db-wal" : "cache.db-wal", &st, 0) == 0 && st.st_size > WAL_WORTH_BYTES;
+	return fstatat(s->root_fd, which == DB_INDEX ? "index.db-wal" : "cache.db-wal", &st, 0) ==
+		0 &&
+		st.st_size > WAL_WORTH_BYTES;
 }
 
 bool cache_store_needs_sync(const struct store *s)
@@ -479,9 +504,11 @@ bool cache_store_needs_sync(const struct store *s)
 	return atomic_load(&s->dirty) || wal_is_long(s, DB_INDEX) || wal_is_long(s, DB_GUESS);
 }
 
-static int layers_to_mark(struct store *s, struct cache *c, int64_t **ret, size_t *ret_n, struct err **err)
+static int layers_to_mark(struct store *s, struct cache *c, int64_t **ret, size_t *ret_n,
+			  struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT id FROM layer WHERE boot = ? AND state = 'ready'", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX, "SELECT id FROM layer WHERE boot = ? AND state = 'ready'", err);
 	VEC(int64_t) ids = { 0 };
 	int r;
 	if (!q)
@@ -504,7 +531,9 @@ static int mark_synced(struct cache *c, const int64_t *ids, size_t n, struct err
 	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "UPDATE layer SET boot = NULL WHERE id = ? AND state = 'ready'", err);
+		_cleanup_(db_donep) struct stmt *q = db_prepare(
+			c, DB_INDEX,
+			"UPDATE layer SET boot = NULL WHERE id = ? AND state = 'ready'", err);
 		if (!q)
 			return -1;
 		db_bind_int(q, ids[i]);

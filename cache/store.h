@@ -20,10 +20,10 @@ struct err;
 struct store;
 
 struct store_options {
-	const char *root;      /* the store's folder; made when missing */
-	const char *run;       /* the run folder; made when missing */
-	bool durable;          /* wait for syncfs instead of leaving it to a detached tail */
-	bool read_only;        /* the command writes nothing: no sweep */
+	const char *root; /* the store's folder; made when missing */
+	const char *run;  /* the run folder; made when missing */
+	bool durable;     /* wait for syncfs instead of leaving it to a detached tail */
+	bool read_only;   /* the command writes nothing: no sweep */
 	/* Kills what the RUNs and containers of a dead lease left and waits until it is gone; called before anything of the lease
 	 * is removed. NULL where the process starts none. `run_fd` is the run folder. */
 	int (*strays)(void *arg, int run_fd, const char *lease, struct err **err);
@@ -73,4 +73,5 @@ NODISCARD int cache_store_sync(struct store *s, struct err **err);
 
 /* Step locks: an OFD lock on one byte of locks/steps for key K. 1: taken, *ret_fd holds it until closed; 0: another process
  * holds it; -1 on failure. */
-NODISCARD int cache_step_lock(struct store *s, const struct digest *k, int *ret_fd, struct err **err);
+NODISCARD int cache_step_lock(struct store *s, const struct digest *k, int *ret_fd,
+			      struct err **err);

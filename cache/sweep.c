@@ -38,10 +38,13 @@ static void ids_releasep(struct ids *ids)
 }
 
 /* Layers in a state, of one lease (NULL: of any). */
-static int layers_in(struct cache *c, const char *state, const char *lease, struct ids *ids, struct err **err)
+static int layers_in(struct cache *c, const char *state, const char *lease, struct ids *ids,
+		     struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "SELECT id FROM layer WHERE state <> 'ready' AND state = ?1 AND (?2 IS NULL OR lease = ?2)", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"SELECT id FROM layer WHERE state <> 'ready' AND state = ?1 AND (?2 IS NULL OR lease = ?2)",
+		err);
 	int r;
 	if (!q)
 		return -1;
@@ -54,7 +57,8 @@ static int layers_in(struct cache *c, const char *state, const char *lease, stru
 
 static int delete_layer(struct cache *c, int64_t id, const char *state, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "DELETE FROM layer WHERE id = ? AND state = ?", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "DELETE FROM layer WHERE id = ? AND state = ?", err);
 	if (!q)
 		return -1;
 	db_bind_int(q, id);
@@ -75,7 +79,8 @@ static int trash_layers(struct store *s, const struct ids *ids, struct err **err
 
 static int has_pins(struct cache *c, const char *lease, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT 1 FROM pin WHERE lease = ? LIMIT 1", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "SELECT 1 FROM pin WHERE lease = ? LIMIT 1", err);
 	if (!q)
 		return -1;
 	db_bind_c(q, lease);
@@ -84,7 +89,8 @@ static int has_pins(struct cache *c, const char *lease, struct err **err)
 
 static int delete_pins(struct cache *c, const char *lease, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "DELETE FROM pin WHERE lease = ?", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "DELETE FROM pin WHERE lease = ?", err);
 	if (!q)
 		return -1;
 	db_bind_c(q, lease);
@@ -97,11 +103,13 @@ int store_forget_lease(struct store *s, struct cache *c, const char *lease, stru
 	_cleanup_(ids_releasep) struct ids ids = { 0 };
 	char path[48];
 	int pins = has_pins(c, lease, err);
-	if (pins < 0 || layers_in(c, "work", lease, &ids, err) < 0 || trash_layers(s, &ids, err) < 0)
+	if (pins < 0 || layers_in(c, "work", lease, &ids, err) < 0 ||
+	    trash_layers(s, &ids, err) < 0)
 		return -1;
 	if (pins || ids.n) {
 		_cleanup_(db_write_endp) struct write w = { 0 };
-		if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 || delete_pins(c, lease, err) < 0)
+		if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 ||
+		    delete_pins(c, lease, err) < 0)
 			return -1;
 		for (size_t i = 0; i < ids.n; i++)
 			if (delete_layer(c, ids.v[i], "work", err) < 0)
@@ -139,7 +147,8 @@ static int sweep_strange_layers(struct store *s, struct cache *c, struct err **e
 	_cleanup_(store_list_freep) char **names = store_list(s, "layers");
 	for (char **n = names; n && *n; n++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
-		_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT 1 FROM layer WHERE id = ?", err);
+		_cleanup_(db_donep) struct stmt *q =
+			db_prepare(c, DB_INDEX, "SELECT 1 FROM layer WHERE id = ?", err);
 		int64_t id;
 		if (!q)
 			return -1;
@@ -168,14 +177,16 @@ static void digests_releasep(struct digests *l)
 
 static int has_blob_row(struct cache *c, const struct digest *d, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT 1 FROM blob WHERE digest = ?", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "SELECT 1 FROM blob WHERE digest = ?", err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, d);
 	return db_step(q, err);
 }
 
-static int find_strange_blobs(struct store *s, struct cache *c, const char *shard, struct digests *found, struct err **err)
+static int find_strange_blobs(struct store *s, struct cache *c, const char *shard,
+			      struct digests *found, struct err **err)
 {
 	_cleanup_free_ char *dir = xasprintf("blobs/sha256/%s", shard);
 	_cleanup_(store_list_freep) char **names = store_list(s, dir);
@@ -234,7 +245,8 @@ static bool has_processes(struct store *s, const char *lease)
 /* Removes what a dead lease left. Its processes go first: they may still write into what is removed. */
 static int sweep_lease(struct store *s, struct cache *c, const char *lease, struct err **err)
 {
-	if (s->strays ? s->strays(s->strays_arg, s->run_fd, lease, err) < 0 : has_processes(s, lease))
+	if (s->strays ? s->strays(s->strays_arg, s->run_fd, lease, err) < 0
+		      : has_processes(s, lease))
 		return s->strays ? -1 : 1;
 	return store_forget_lease(s, c, lease, err);
 }
@@ -249,7 +261,8 @@ static int lock_dead(struct store *s, const char *path)
 	return STEAL_FD(fd);
 }
 
-static int sweep_one(struct store *s, struct cache *c, const char *name, bool *swept, struct err **err)
+static int sweep_one(struct store *s, struct cache *c, const char *name, bool *swept,
+		     struct err **err)
 {
 	char path[64];
 	snprintf(path, sizeof(path), "leases/%s", name);
@@ -259,7 +272,8 @@ static int sweep_one(struct store *s, struct cache *c, const char *name, bool *s
 	if (*name == '.') {
 		struct stat st;
 		/* Between making it and locking it a new one looks the same. */
-		if (fstat(fd, &st) == 0 && clock_real_ns() / 1000000000 - st.st_mtime > HIDDEN_GRACE_S)
+		if (fstat(fd, &st) == 0 &&
+		    clock_real_ns() / 1000000000 - st.st_mtime > HIDDEN_GRACE_S)
 			unlinkat(s->root_fd, path, 0);
 		return 0;
 	}
@@ -279,7 +293,9 @@ static int sweep_container(struct store *s, struct cache *c, const char *lease, 
 	if (!faccessat(s->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
 		return 0;
 	_cleanup_(db_write_endp) struct write w = { 0 };
-	return db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 || delete_pins(c, lease, err) < 0 ? -1 : db_write_commit(&w, err);
+	return db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 || delete_pins(c, lease, err) < 0
+		? -1
+		: db_write_commit(&w, err);
 }
 
 /* Pins and work whose lease has no file: it was lost with the machine's power. Rows are read before the file is looked for, and a
@@ -289,8 +305,11 @@ static int sweep_lost(struct store *s, struct cache *c, bool *swept, struct err 
 	VEC(char *) lost = { 0 };
 	int r;
 	{
-		_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT DISTINCT lease FROM pin UNION "
-								"SELECT lease FROM layer WHERE state <> 'ready' AND lease IS NOT NULL", err);
+		_cleanup_(db_donep) struct stmt *q = db_prepare(
+			c, DB_INDEX,
+			"SELECT DISTINCT lease FROM pin UNION "
+			"SELECT lease FROM layer WHERE state <> 'ready' AND lease IS NOT NULL",
+			err);
 		if (!q)
 			return -1;
 		while ((r = db_step(q, err)) > 0)
@@ -333,23 +352,28 @@ struct unsynced {
 
 /* A layer that a syncfs had not covered when the machine went down: right as far as its manifest says so. Pulled ones have no data
  * digests until something asks for them; they are unpacked again. */
-static int check_unsynced(struct store *s, struct cache *c, const struct unsynced *u, struct err **err)
+static int check_unsynced(struct store *s, struct cache *c, const struct unsynced *u,
+			  struct err **err)
 {
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	size_t bad = 1;
 	if (!u->pulled && cache_layer_check(c, u->id, true, NULL, NULL, &bad, err) < 0)
 		return -1;
 	if (bad)
-		store_warn(s, "layer %lld was not on disk when the machine stopped: it was dropped", (long long)u->id);
+		store_warn(s, "layer %lld was not on disk when the machine stopped: it was dropped",
+			   (long long)u->id);
 	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0)
 		return -1;
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "UPDATE layer SET boot = NULL, state = ? WHERE id = ? AND state = 'ready'", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"UPDATE layer SET boot = NULL, state = ? WHERE id = ? AND state = 'ready'", err);
 	if (!q)
 		return -1;
 	db_bind_c(q, bad ? "dead" : "ready");
 	db_bind_int(q, u->id);
-	return db_exec(q, NULL, err) < 0 || db_layer_sum(c, u->id, err) < 0 ? -1 : db_write_commit(&w, err);
+	return db_exec(q, NULL, err) < 0 || db_layer_sum(c, u->id, err) < 0
+		? -1
+		: db_write_commit(&w, err);
 }
 
 static int sweep_unsynced(struct store *s, struct cache *c, struct err **err)
@@ -357,8 +381,11 @@ static int sweep_unsynced(struct store *s, struct cache *c, struct err **err)
 	VEC(struct unsynced) list = { 0 };
 	int r;
 	{
-		_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT id, kind = 'pulled' FROM layer "
-								"WHERE boot IS NOT NULL AND boot <> ? AND state = 'ready'", err);
+		_cleanup_(db_donep) struct stmt *q =
+			db_prepare(c, DB_INDEX,
+				   "SELECT id, kind = 'pulled' FROM layer "
+				   "WHERE boot IS NOT NULL AND boot <> ? AND state = 'ready'",
+				   err);
 		if (!q)
 			return -1;
 		db_bind_c(q, s->boot);
@@ -395,9 +422,12 @@ int store_sweep(struct store *s, struct cache *c, struct err **err)
 		if (sweep_one(s, c, *n, &swept, &e) < 0)
 			store_warn(s, "%s", e->msg);
 	}
-	if (sweep_tmp(s, err) < 0 || sweep_lost(s, c, &swept, err) < 0 || sweep_unsynced(s, c, err) < 0 || sweep_dead_layers(s, c, err) < 0)
+	if (sweep_tmp(s, err) < 0 || sweep_lost(s, c, &swept, err) < 0 ||
+	    sweep_unsynced(s, c, err) < 0 || sweep_dead_layers(s, c, err) < 0)
 		return -1;
-	if (swept && (sweep_strange_layers(s, c, err) < 0 || sweep_strange_blobs(s, c, err) < 0 || mend_names(c, err) < 0))
+	if (swept &&
+	    (sweep_strange_layers(s, c, err) < 0 || sweep_strange_blobs(s, c, err) < 0 ||
+	     mend_names(c, err) < 0))
 		return -1;
 	return 0;
 }

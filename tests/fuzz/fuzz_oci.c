@@ -18,10 +18,12 @@ static void check_manifest(struct arena *a, struct str text)
 	/* Escapes may make it longer than what may be read. */
 	if (b.n > 4 * 1024 * 1024)
 		return;
-	if (oci_manifest_parse(a, sb_str(&b), m.media_type, &again, &e) < 0 || m.n_entries != again.n_entries || m.is_index != again.is_index)
+	if (oci_manifest_parse(a, sb_str(&b), m.media_type, &again, &e) < 0 ||
+	    m.n_entries != again.n_entries || m.is_index != again.is_index)
 		abort();
 	for (size_t i = 0; i < m.n_entries; i++)
-		if (!digest_eq(&m.entries[i].digest, &again.entries[i].digest) || m.entries[i].size != again.entries[i].size)
+		if (!digest_eq(&m.entries[i].digest, &again.entries[i].digest) ||
+		    m.entries[i].size != again.entries[i].size)
 			abort();
 }
 
@@ -36,8 +38,8 @@ static void check_image(struct arena *a, struct str text)
 		abort();
 	if (once.n > 4 * 1024 * 1024)
 		return;
-	if (oci_image_parse(a, sb_str(&once), &again, &e) < 0 || oci_image_print(&again, &twice, &e) < 0 ||
-	    !str_eq(sb_str(&once), sb_str(&twice)))
+	if (oci_image_parse(a, sb_str(&once), &again, &e) < 0 ||
+	    oci_image_print(&again, &twice, &e) < 0 || !str_eq(sb_str(&once), sb_str(&twice)))
 		abort();
 	if (i.n_diff_ids)
 		oci_chain_id(i.diff_ids, i.n_diff_ids);

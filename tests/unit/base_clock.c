@@ -36,7 +36,9 @@ static void days_are_the_librarys(void **state)
 static void times_round_trip(void **state)
 {
 	(void)state;
-	static const char *const texts[] = { "1970-01-01T00:00:00Z", "2024-02-29T23:59:59.000000001Z", "1969-12-31T23:59:59.5Z",
+	static const char *const texts[] = { "1970-01-01T00:00:00Z",
+					     "2024-02-29T23:59:59.000000001Z",
+					     "1969-12-31T23:59:59.5Z",
 					     "2262-04-11T23:47:16.854775807Z" };
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		char buf[CLOCK_TEXT];
@@ -56,7 +58,12 @@ static void years_beyond_64_bits(void **state)
 static void not_times(void **state)
 {
 	(void)state;
-	static const char *const texts[] = { "", "2024", "2024-05-01", "2024-13-01T00:00:00Z", "2024-05-01T00:00:00", "2024-05-01T00:00:00Zx" };
+	static const char *const texts[] = { "",
+					     "2024",
+					     "2024-05-01",
+					     "2024-13-01T00:00:00Z",
+					     "2024-05-01T00:00:00",
+					     "2024-05-01T00:00:00Zx" };
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		_cleanup_(err_dropp) struct err *err = NULL;
 		int64_t ns;
@@ -67,7 +74,9 @@ static void not_times(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(days_are_the_librarys), cmocka_unit_test(times_round_trip), cmocka_unit_test(years_beyond_64_bits),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(days_are_the_librarys),
+					    cmocka_unit_test(times_round_trip),
+					    cmocka_unit_test(years_beyond_64_bits),
 					    cmocka_unit_test(not_times) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

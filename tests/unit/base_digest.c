@@ -68,10 +68,14 @@ static void texts(void **state)
 	struct err *err = NULL;
 	assert_int_equal(digest_parse(str_c(digest_text(&d, text)), &back, &err), 0);
 	assert_true(digest_eq(&d, &back));
-	static const char *const bad[] = { "", "sha256:", "sha256:zz",
+	static const char *const bad[] = {
+		"",
+		"sha256:",
+		"sha256:zz",
 		"sha256:BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD",
 		"sha512:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-		"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad0" };
+		"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad0"
+	};
 	/* A slice is not read beyond its end, not for the message either. */
 	char *slice = xmemdup("abc", 3);
 	assert_int_equal(digest_parse_hex((struct str){ slice, 3 }, &back, &err), -1);
@@ -86,7 +90,8 @@ static void texts(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(known_answers), cmocka_unit_test(peek_and_abandon), cmocka_unit_test(fields),
-					    cmocka_unit_test(texts) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(known_answers),
+					    cmocka_unit_test(peek_and_abandon),
+					    cmocka_unit_test(fields), cmocka_unit_test(texts) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,7 +203,8 @@ static void killed_between_rename_and_row(void **state)
 		struct err *err = NULL;
 		char tmp[BLOB_PATH_TEXT];
 		struct write t = { 0 };
-		if (blob_stage(c, STR("x"), tmp, &err) < 0 || db_write_begin(&t, c, DB_INDEX, DB_FULL, &err) < 0 ||
+		if (blob_stage(c, STR("x"), tmp, &err) < 0 ||
+		    db_write_begin(&t, c, DB_INDEX, DB_FULL, &err) < 0 ||
 		    blob_publish(c, tmp, &d, 1, &err) < 0)
 			_exit(1);
 		kill(getpid(), SIGKILL);
@@ -261,8 +262,12 @@ static void a_full_disk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(put_and_read), cmocka_unit_test(writers), cmocka_unit_test(adopting), cmocka_unit_test(damage_is_found),
-		cmocka_unit_test(killed_between_rename_and_row), cmocka_unit_test(a_full_disk),
+		cmocka_unit_test(put_and_read),
+		cmocka_unit_test(writers),
+		cmocka_unit_test(adopting),
+		cmocka_unit_test(damage_is_found),
+		cmocka_unit_test(killed_between_rename_and_row),
+		cmocka_unit_test(a_full_disk),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,7 +47,8 @@ static void statements_and_columns(void **state)
 	}
 	/* Prepared once. */
 	assert_int_equal(c->db[DB_INDEX].n, before + 1);
-	_cleanup_(db_donep) struct stmt *bad = db_prepare(c, DB_INDEX, "SELECT a FROM nowhere", &err);
+	_cleanup_(db_donep) struct stmt *bad =
+		db_prepare(c, DB_INDEX, "SELECT a FROM nowhere", &err);
 	assert_null(bad);
 	assert_non_null(strstr(err->msg, "nowhere"));
 	err_drop(&err);
@@ -80,7 +81,10 @@ static void a_write_without_commit_is_undone(void **state)
 		_cleanup_(db_write_endp) struct write t = { 0 };
 		_cleanup_(db_donep) struct stmt *q = NULL;
 		assert_int_equal(db_write_begin(&t, c, DB_INDEX, DB_NORMAL, &err), 0);
-		q = db_prepare(c, DB_INDEX, "INSERT INTO layer(state, kind, size) VALUES('work', 'step', 'much')", &err);
+		q = db_prepare(
+			c, DB_INDEX,
+			"INSERT INTO layer(state, kind, size) VALUES('work', 'step', 'much')",
+			&err);
 		assert_int_equal(db_exec(q, NULL, &err), -1);
 		err_drop(&err);
 	}
@@ -98,7 +102,8 @@ static pid_t hold(struct world *w, const char *file)
 	if (!pid) {
 		_cleanup_free_ char *path = xasprintf("%s/r/%s", w->path, file);
 		sqlite3 *h;
-		if (sqlite3_open_v2(path, &h, SQLITE_OPEN_READWRITE, NULL) || sqlite3_exec(h, "BEGIN IMMEDIATE", NULL, NULL, NULL) ||
+		if (sqlite3_open_v2(path, &h, SQLITE_OPEN_READWRITE, NULL) ||
+		    sqlite3_exec(h, "BEGIN IMMEDIATE", NULL, NULL, NULL) ||
 		    write(pipes[1], "x", 1) != 1)
 			_exit(1);
 		for (;;)
@@ -140,7 +145,8 @@ static void a_foreign_writer_is_waited_for(void **state)
 	/* Readers do not wait. */
 	{
 		int64_t before = clock_mono_ns();
-		_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "SELECT count(*) FROM layer", &err);
+		_cleanup_(db_donep) struct stmt *q =
+			db_prepare(c, DB_INDEX, "SELECT count(*) FROM layer", &err);
 		assert_int_equal(db_step(q, &err), 1);
 		assert_true(clock_mono_ns() - before < 100 * 1000000);
 	}
@@ -252,8 +258,10 @@ static void threads_and_processes_write_at_once(void **state)
 		waitpid(pids[p], &status, 0);
 		assert_int_equal(status, 0);
 	}
-	assert_int_equal(sql(&w, "index.db", "SELECT count(*) FROM layer"), PROCESSES * THREADS * EACH);
-	assert_int_equal(sql(&w, "index.db", "SELECT max(id) FROM layer"), PROCESSES * THREADS * EACH);
+	assert_int_equal(sql(&w, "index.db", "SELECT count(*) FROM layer"),
+			 PROCESSES * THREADS * EACH);
+	assert_int_equal(sql(&w, "index.db", "SELECT max(id) FROM layer"),
+			 PROCESSES * THREADS * EACH);
 }
 
 static void a_paused_store_does_not_write(void **state)
@@ -336,7 +344,8 @@ static void a_foreign_or_damaged_cache_db_is_replaced(void **state)
 	put_one(&w, c);
 	cache_close(c);
 	cache_store_close(s);
-	sql(&w, "cache.db", "UPDATE meta SET v = x'00112233445566778899aabbccddeeff' WHERE k = 'uuid'");
+	sql(&w, "cache.db",
+	    "UPDATE meta SET v = x'00112233445566778899aabbccddeeff' WHERE k = 'uuid'");
 	s = open_store(&w);
 	c = must_open(s);
 	assert_false(has_one(c));
@@ -347,7 +356,9 @@ static void a_foreign_or_damaged_cache_db_is_replaced(void **state)
 	cache_store_close(s);
 	/* Garbage. */
 	assert_int_equal(unlinkat(w.fd, "r/cache.db-wal", 0), 0);
-	put_file(&w, "r/cache.db", "this is not a database, but it is long enough to have a header of 100 bytes, which SQLite reads first.");
+	put_file(
+		&w, "r/cache.db",
+		"this is not a database, but it is long enough to have a header of 100 bytes, which SQLite reads first.");
 	s = open_store(&w);
 	c = must_open(s);
 	w.said[0] = '\0';
@@ -427,11 +438,16 @@ static void layers_of_another_boot(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(statements_and_columns), cmocka_unit_test(a_write_without_commit_is_undone),
-		cmocka_unit_test(a_foreign_writer_is_waited_for), cmocka_unit_test(a_stopped_writer_is_named),
-		cmocka_unit_test(threads_and_processes_write_at_once), cmocka_unit_test(a_paused_store_does_not_write),
-		cmocka_unit_test(cache_db_may_vanish), cmocka_unit_test(a_foreign_or_damaged_cache_db_is_replaced),
-		cmocka_unit_test(damaged_layer_rows_are_dropped), cmocka_unit_test(layers_of_another_boot),
+		cmocka_unit_test(statements_and_columns),
+		cmocka_unit_test(a_write_without_commit_is_undone),
+		cmocka_unit_test(a_foreign_writer_is_waited_for),
+		cmocka_unit_test(a_stopped_writer_is_named),
+		cmocka_unit_test(threads_and_processes_write_at_once),
+		cmocka_unit_test(a_paused_store_does_not_write),
+		cmocka_unit_test(cache_db_may_vanish),
+		cmocka_unit_test(a_foreign_or_damaged_cache_db_is_replaced),
+		cmocka_unit_test(damaged_layer_rows_are_dropped),
+		cmocka_unit_test(layers_of_another_boot),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,7 +52,12 @@ static inline void hear(void *arg, const char *text)
 static inline struct store *try_store(struct world *w, struct err **err)
 {
 	_cleanup_free_ char *root = xasprintf("%s/r", w->path), *run = xasprintf("%s/run", w->path);
-	struct store_options o = { .root = root, .run = run, .read_only = w->read_only, .strays = w->strays, .strays_arg = w, .warn = hear,
+	struct store_options o = { .root = root,
+				   .run = run,
+				   .read_only = w->read_only,
+				   .strays = w->strays,
+				   .strays_arg = w,
+				   .warn = hear,
 				   .warn_arg = w };
 	return cache_store_open(&o, err);
 }
@@ -100,7 +105,8 @@ static inline void put_file(struct world *w, const char *path, const char *text)
 static inline int count(struct world *w, const char *path)
 {
 	int n = 0;
-	_cleanup_closedir_ DIR *d = fdopendir(openat(w->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	_cleanup_closedir_ DIR *d =
+		fdopendir(openat(w->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	assert_non_null(d);
 	for (struct dirent *e; (e = readdir(d));)
 		n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
@@ -109,7 +115,8 @@ static inline int count(struct world *w, const char *path)
 
 static inline void first_name(struct world *w, const char *path, char name[256])
 {
-	_cleanup_closedir_ DIR *d = fdopendir(openat(w->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	_cleanup_closedir_ DIR *d =
+		fdopendir(openat(w->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	assert_non_null(d);
 	name[0] = '\0';
 	for (struct dirent *e; (e = readdir(d));)
@@ -140,7 +147,8 @@ static inline int64_t sql(struct world *w, const char *file, const char *text)
 }
 
 /* Runs a statement with one text parameter within a connection. */
-static inline void exec_sql(struct cache *c, enum db_which which, const char *text, const char *param)
+static inline void exec_sql(struct cache *c, enum db_which which, const char *text,
+			    const char *param)
 {
 	struct err *err = NULL;
 	struct stmt *s = db_prepare(c, which, text, &err);
@@ -159,8 +167,10 @@ static inline struct layer make_layer(struct cache *c, uint8_t fill)
 	memset(l.diffid.b, fill, sizeof(l.diffid.b));
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	assert_int_equal(db_write_begin(&w, c, DB_INDEX, DB_NORMAL, &err), 0);
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "INSERT INTO layer(state, kind, diffid, m, size) VALUES('ready', 'step', ?1, ?1, 100)", &err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"INSERT INTO layer(state, kind, diffid, m, size) VALUES('ready', 'step', ?1, ?1, 100)",
+		&err);
 	assert_non_null(q);
 	db_bind_digest(q, &l.diffid);
 	assert_int_equal(db_exec(q, NULL, &err), 0);

@@ -34,7 +34,9 @@ static int teardown(void **state)
 /* A config whose diff IDs are the chain's; `word` makes it another image. */
 static struct str config_of(const struct chain *chain, const char *word)
 {
-	struct oci_image i = { .platform = oci_platform_host(), .created_ns = INT64_C(1700000000000000000), .author = str_c(word) };
+	struct oci_image i = { .platform = oci_platform_host(),
+			       .created_ns = INT64_C(1700000000000000000),
+			       .author = str_c(word) };
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	struct err *err = NULL;
 	i.n_diff_ids = chain->n;
@@ -45,12 +47,14 @@ static struct str config_of(const struct chain *chain, const char *word)
 	return arena_str(arena, sb_str(&b));
 }
 
-static struct digest put(struct cache *c, const struct chain *chain, const char *word, const char *name)
+static struct digest put(struct cache *c, const struct chain *chain, const char *word,
+			 const char *name)
 {
 	struct err *err = NULL;
 	struct digest id;
 	struct str full = str_c(name);
-	if (cache_image_put(c, config_of(chain, word), chain, NULL, &full, name ? 1 : 0, &id, &err) < 0)
+	if (cache_image_put(c, config_of(chain, word), chain, NULL, &full, name ? 1 : 0, &id,
+			    &err) < 0)
 		fail_msg("%s", err->msg);
 	return id;
 }
@@ -94,11 +98,14 @@ static void put_and_find(void **state)
 	assert_int_equal(cache_image_find(c, arena, str_c(text), &i, &name, &err), 0);
 	assert_int_equal(name.n, 0);
 	assert_int_equal(cache_image_find(c, arena, str_c(text + 7), &i, &name, &err), 0);
-	assert_int_equal(cache_image_find(c, arena, (struct str){ text + 7, 5 }, &i, &name, &err), 0);
+	assert_int_equal(cache_image_find(c, arena, (struct str){ text + 7, 5 }, &i, &name, &err),
+			 0);
 	assert_true(digest_eq(&i.id, &id));
-	static const char *const missing[] = { "busybox:2", "nothing", "Bad Name", "ffffffff", "sha256:00000000", "" };
+	static const char *const missing[] = { "busybox:2", "nothing",         "Bad Name",
+					       "ffffffff",  "sha256:00000000", "" };
 	for (size_t k = 0; k < ARRAY_SIZE(missing); k++) {
-		assert_int_equal(cache_image_find(c, arena, str_c(missing[k]), &i, &name, &err), -1);
+		assert_int_equal(cache_image_find(c, arena, str_c(missing[k]), &i, &name, &err),
+				 -1);
 		assert_int_equal(err->code, ERR_NOT_FOUND);
 		assert_non_null(strstr(err->msg, "no such image: "));
 		err_drop(&err);
@@ -119,10 +126,14 @@ static void ambiguous_prefixes(void **state)
 	struct str name;
 	put(c, &chain, "a", NULL);
 	put(c, &chain, "b", NULL);
-	sql(&w, "index.db", "UPDATE image SET id = CASE WHEN id = (SELECT min(id) FROM image) THEN "
+	sql(&w, "index.db",
+	    "UPDATE image SET id = CASE WHEN id = (SELECT min(id) FROM image) THEN "
 	    "x'abcd100000000000000000000000000000000000000000000000000000000000' ELSE "
 	    "x'abcd200000000000000000000000000000000000000000000000000000000000' END");
-	exec_sql(c, DB_INDEX, "UPDATE image SET sum = rowsum('image', id, config, manifest, platform, created, used) WHERE 1 OR ?", "");
+	exec_sql(
+		c, DB_INDEX,
+		"UPDATE image SET sum = rowsum('image', id, config, manifest, platform, created, used) WHERE 1 OR ?",
+		"");
 	assert_int_equal(cache_image_find(c, arena, STR("abcd"), &i, &name, &err), -1);
 	assert_int_equal(err->code, ERR_INVALID);
 	err_drop(&err);
@@ -139,7 +150,8 @@ static int64_t stamp(struct world *w)
 	struct stat a, b;
 	assert_int_equal(fstatat(w->fd, "r/index.db-wal", &a, 0), 0);
 	assert_int_equal(fstatat(w->fd, "r/images.json", &b, 0), 0);
-	return a.st_mtim.tv_sec * INT64_C(1000000000) + a.st_mtim.tv_nsec + a.st_size + (int64_t)b.st_ino;
+	return a.st_mtim.tv_sec * INT64_C(1000000000) + a.st_mtim.tv_nsec + a.st_size +
+		(int64_t)b.st_ino;
 }
 
 static void what_is_there_is_not_written(void **state)
@@ -214,7 +226,8 @@ static void names_move_and_go(void **state)
 	struct cache *c = must_open(s);
 	struct err *err = NULL;
 	struct chain chain = { 0 };
-	struct digest a = put(c, &chain, "a", BUSYBOX), b = put(c, &chain, "b", BUSYBOX), got, none = { { 9 } };
+	struct digest a = put(c, &chain, "a", BUSYBOX), b = put(c, &chain, "b", BUSYBOX), got,
+		      none = { { 9 } };
 	struct image_row *rows;
 	size_t n;
 	bool last;
@@ -239,7 +252,8 @@ static void names_move_and_go(void **state)
 	assert_int_equal(cache_name_del(c, STR("docker.io/library/b:1"), &last, &got, &err), 0);
 	assert_true(last);
 	/* A container holds it. */
-	sql(&w, "index.db", "INSERT INTO pin(lease, kind, object) SELECT 'c/web', 'image', id FROM image");
+	sql(&w, "index.db",
+	    "INSERT INTO pin(lease, kind, object) SELECT 'c/web', 'image', id FROM image");
 	assert_int_equal(cache_image_del(c, &b, &err), -1);
 	assert_non_null(strstr(err->msg, "container web"));
 	err_drop(&err);
@@ -362,12 +376,20 @@ static void a_pulled_image_leaves_as_it_came(void **state)
 	struct str config = config_of(&chain, "p"), full = STR(BUSYBOX);
 	struct digest blob, id = digest_of(config.p, config.n), manifest;
 	assert_int_equal(cache_blob_put(c, STR("layer bytes"), &blob, &err), 0);
-	struct oci_descriptor entry = { .media_type = STR("application/vnd.docker.image.rootfs.diff.tar.gzip"), .digest = blob, .size = 11 };
-	struct oci_manifest m = { .media_type = STR(DOCKER_MANIFEST), .entries = &entry, .n_entries = 1 };
-	m.config = (struct oci_descriptor){ .media_type = STR(DOCKER_CONFIG), .digest = id, .size = config.n };
+	struct oci_descriptor entry = {
+		.media_type = STR("application/vnd.docker.image.rootfs.diff.tar.gzip"),
+		.digest = blob,
+		.size = 11
+	};
+	struct oci_manifest m = { .media_type = STR(DOCKER_MANIFEST),
+				  .entries = &entry,
+				  .n_entries = 1 };
+	m.config = (struct oci_descriptor){ .media_type = STR(DOCKER_CONFIG),
+					    .digest = id,
+					    .size = config.n };
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	oci_manifest_print(&m, &b);
-	sb_add_ch(&b, ' ');   /* not as we would print it */
+	sb_add_ch(&b, ' '); /* not as we would print it */
 	assert_int_equal(cache_blob_put(c, sb_str(&b), &manifest, &err), 0);
 	assert_int_equal(cache_image_put(c, config, &chain, &manifest, &full, 1, &id, &err), 0);
 	struct oci_descriptor d;
@@ -389,7 +411,7 @@ static void a_pulled_image_leaves_as_it_came(void **state)
 
 static void count_finding(void *arg, const char *text)
 {
-	char (*said)[4096] = arg;
+	char(*said)[4096] = arg;
 	strncat(*said, text, sizeof(*said) - strlen(*said) - 2);
 	strncat(*said, "\n", sizeof(*said) - strlen(*said) - 1);
 }
@@ -451,7 +473,8 @@ static void fsck_finds(void **state)
 	put_file(&w, "r/leases/0011223344556677", "");
 	assert_int_equal(mkdirat(w.fd, "r/tmp/0011223344556677", 0700), 0);
 	assert_int_equal(mkdirat(w.fd, "r/trash/x", 0700), 0);
-	sql(&w, "index.db", "INSERT INTO pin(lease, kind, object) VALUES('0011223344556677', 'layer', 1)");
+	sql(&w, "index.db",
+	    "INSERT INTO pin(lease, kind, object) VALUES('0011223344556677', 'layer', 1)");
 	assert_int_equal(fsck(c, said), 4);
 	assert_int_equal(unlinkat(w.fd, "r/leases/0011223344556677", 0), 0);
 	assert_int_equal(unlinkat(w.fd, "r/tmp/0011223344556677", AT_REMOVEDIR), 0);
@@ -475,7 +498,8 @@ static void busy_child(struct world *w)
 		snprintf(word, sizeof(word), "%d %d", (int)getpid(), i);
 		snprintf(name, sizeof(name), "docker.io/library/n:%d", i % 5);
 		struct digest id = put(c, &chain, word, name);
-		if (cache_name_set(c, STR(BUSYBOX), &id, &err) < 0 || cache_blob_put(c, str_c(word), NULL, &err) < 0 ||
+		if (cache_name_set(c, STR(BUSYBOX), &id, &err) < 0 ||
+		    cache_blob_put(c, str_c(word), NULL, &err) < 0 ||
 		    (i % 3 == 0 && (cache_name_del(c, str_c(name), NULL, NULL, &err) < 0)))
 			_exit(1);
 		if (i % 7 == 0) {
@@ -525,9 +549,16 @@ static void killed_anywhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(put_and_find), cmocka_unit_test(ambiguous_prefixes), cmocka_unit_test(what_is_there_is_not_written),
-		cmocka_unit_test(refused_images), cmocka_unit_test(names_move_and_go), cmocka_unit_test(images_json_follows),
-		cmocka_unit_test(by_digest), cmocka_unit_test(absent_layers_and_damage), cmocka_unit_test(a_pulled_image_leaves_as_it_came), cmocka_unit_test(fsck_finds),
+		cmocka_unit_test(put_and_find),
+		cmocka_unit_test(ambiguous_prefixes),
+		cmocka_unit_test(what_is_there_is_not_written),
+		cmocka_unit_test(refused_images),
+		cmocka_unit_test(names_move_and_go),
+		cmocka_unit_test(images_json_follows),
+		cmocka_unit_test(by_digest),
+		cmocka_unit_test(absent_layers_and_damage),
+		cmocka_unit_test(a_pulled_image_leaves_as_it_came),
+		cmocka_unit_test(fsck_finds),
 		cmocka_unit_test(killed_anywhere),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -10,7 +10,8 @@
 
 #define HEX_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define HEX_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define CONFIG "\"config\":{\"mediaType\":\"" OCI_CONFIG "\",\"digest\":\"sha256:" HEX_A "\",\"size\":7}"
+#define CONFIG                                                                                     \
+	"\"config\":{\"mediaType\":\"" OCI_CONFIG "\",\"digest\":\"sha256:" HEX_A "\",\"size\":7}"
 #define LAYER "{\"mediaType\":\"" OCI_LAYER_GZIP "\",\"digest\":\"sha256:" HEX_B "\",\"size\":9}"
 
 static struct arena *arena;
@@ -32,7 +33,11 @@ static int teardown(void **state)
 static struct oci_platform platform(const char *text)
 {
 	struct err *err = NULL;
-	struct oci_platform p, host = { .os = STR("linux"), .arch = STR("amd64"), .variant = STR(""), .os_version = STR("") };
+	struct oci_platform p,
+		host = { .os = STR("linux"),
+			 .arch = STR("amd64"),
+			 .variant = STR(""),
+			 .os_version = STR("") };
 	if (oci_platform_parse(arena, str_c(text), &host, &p, &err) < 0)
 		fail_msg("%s: %s", text, err->msg);
 	return p;
@@ -42,14 +47,31 @@ static void platforms_are_normalised(void **state)
 {
 	(void)state;
 	static const char *const table[][2] = {
-		{ "linux/amd64", "linux/amd64" }, { "linux/x86_64", "linux/amd64" }, { "x86-64", "linux/amd64" },
-		{ "aarch64", "linux/arm64" }, { "linux/arm64/v8", "linux/arm64" }, { "linux/arm64/8", "linux/arm64" },
-		{ "i386", "linux/386" }, { "linux/i586", "linux/386" }, { "i686", "linux/386" }, { "linux/x86", "linux/386" },
-		{ "armhf", "linux/arm/v7" }, { "armel", "linux/arm/v6" }, { "arm", "linux/arm/v7" }, { "linux/arm", "linux/arm/v7" },
-		{ "linux/arm/8", "linux/arm/v8" }, { "linux/arm/v6", "linux/arm/v6" }, { "linux/amd64/v1", "linux/amd64" },
-		{ "linux/amd64/v3", "linux/amd64/v3" }, { "linux", "linux/amd64" }, { "macos/arm64", "darwin/arm64" },
-		{ "Linux/ARM64", "linux/arm64" }, { "windows(10.0.17763)/amd64", "windows/amd64" }, { "s390x", "linux/s390x" },
-		{ "linux/made-up", "linux/made-up" }, { "arm64/v8.1", "arm64/v8.1" },
+		{ "linux/amd64", "linux/amd64" },
+		{ "linux/x86_64", "linux/amd64" },
+		{ "x86-64", "linux/amd64" },
+		{ "aarch64", "linux/arm64" },
+		{ "linux/arm64/v8", "linux/arm64" },
+		{ "linux/arm64/8", "linux/arm64" },
+		{ "i386", "linux/386" },
+		{ "linux/i586", "linux/386" },
+		{ "i686", "linux/386" },
+		{ "linux/x86", "linux/386" },
+		{ "armhf", "linux/arm/v7" },
+		{ "armel", "linux/arm/v6" },
+		{ "arm", "linux/arm/v7" },
+		{ "linux/arm", "linux/arm/v7" },
+		{ "linux/arm/8", "linux/arm/v8" },
+		{ "linux/arm/v6", "linux/arm/v6" },
+		{ "linux/amd64/v1", "linux/amd64" },
+		{ "linux/amd64/v3", "linux/amd64/v3" },
+		{ "linux", "linux/amd64" },
+		{ "macos/arm64", "darwin/arm64" },
+		{ "Linux/ARM64", "linux/arm64" },
+		{ "windows(10.0.17763)/amd64", "windows/amd64" },
+		{ "s390x", "linux/s390x" },
+		{ "linux/made-up", "linux/made-up" },
+		{ "arm64/v8.1", "arm64/v8.1" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		struct oci_platform p = platform(table[i][0]);
@@ -63,15 +85,22 @@ static void bad_platforms(void **state)
 {
 	(void)state;
 	static const char *const texts[][2] = {
-		{ "", "invalid component" }, { "linux/", "invalid component" }, { "/amd64", "invalid component" },
-		{ "a/b/c/d", "cannot parse" }, { "lin ux/amd64", "invalid component" }, { "*", "cannot parse" },
-		{ "foobar", "\"foobar\": unknown operating system or architecture" }, { "linux/amd64\n", "invalid component" },
-		{ "windows(1;2)/amd64", "invalid component" }, { "windows(/amd64", "invalid component" },
+		{ "", "invalid component" },
+		{ "linux/", "invalid component" },
+		{ "/amd64", "invalid component" },
+		{ "a/b/c/d", "cannot parse" },
+		{ "lin ux/amd64", "invalid component" },
+		{ "*", "cannot parse" },
+		{ "foobar", "\"foobar\": unknown operating system or architecture" },
+		{ "linux/amd64\n", "invalid component" },
+		{ "windows(1;2)/amd64", "invalid component" },
+		{ "windows(/amd64", "invalid component" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		_cleanup_(err_dropp) struct err *err = NULL;
 		struct oci_platform p, host = oci_platform_host();
-		assert_int_equal(oci_platform_parse(arena, str_c(texts[i][0]), &host, &p, &err), -1);
+		assert_int_equal(oci_platform_parse(arena, str_c(texts[i][0]), &host, &p, &err),
+				 -1);
 		assert_int_equal(err->code, ERR_INVALID);
 		if (!strstr(err->msg, texts[i][1]))
 			fail_msg("%s: %s", texts[i][0], err->msg);
@@ -89,20 +118,29 @@ static void preferences(const char *want, const char *const *list)
 {
 	for (int i = 0; list[i]; i++)
 		if (rank(want, list[i]) != i)
-			fail_msg("%s wants %s at %d, not %d", want, list[i], i, rank(want, list[i]));
+			fail_msg("%s wants %s at %d, not %d", want, list[i], i,
+				 rank(want, list[i]));
 }
 
 static void platform_ranks(void **state)
 {
 	(void)state;
 	preferences("linux/amd64", (const char *[]){ "linux/amd64", "linux/386", NULL });
-	preferences("linux/amd64/v3", (const char *[]){ "linux/amd64/v3", "linux/amd64/v2", "linux/amd64", "linux/386", NULL });
-	preferences("linux/arm/v7", (const char *[]){ "linux/arm/v7", "linux/arm/v6", "linux/arm/v5", NULL });
-	preferences("linux/arm64", (const char *[]){ "linux/arm64", "linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5", NULL });
-	preferences("linux/arm64/v8.1", (const char *[]){ "linux/arm64/v8.1", "linux/arm64", "linux/arm/v8", NULL });
-	preferences("linux/arm64/v9.1", (const char *[]){ "linux/arm64/v9.1", "linux/arm64/v9", "linux/arm64/v8.6", "linux/arm64/v8.5",
-							  "linux/arm64/v8.4", "linux/arm64/v8.3", "linux/arm64/v8.2", "linux/arm64/v8.1",
-							  "linux/arm64", "linux/arm/v8", NULL });
+	preferences("linux/amd64/v3",
+		    (const char *[]){ "linux/amd64/v3", "linux/amd64/v2", "linux/amd64",
+				      "linux/386", NULL });
+	preferences("linux/arm/v7",
+		    (const char *[]){ "linux/arm/v7", "linux/arm/v6", "linux/arm/v5", NULL });
+	preferences("linux/arm64",
+		    (const char *[]){ "linux/arm64", "linux/arm/v8", "linux/arm/v7", "linux/arm/v6",
+				      "linux/arm/v5", NULL });
+	preferences("linux/arm64/v8.1",
+		    (const char *[]){ "linux/arm64/v8.1", "linux/arm64", "linux/arm/v8", NULL });
+	preferences("linux/arm64/v9.1",
+		    (const char *[]){ "linux/arm64/v9.1", "linux/arm64/v9", "linux/arm64/v8.6",
+				      "linux/arm64/v8.5", "linux/arm64/v8.4", "linux/arm64/v8.3",
+				      "linux/arm64/v8.2", "linux/arm64/v8.1", "linux/arm64",
+				      "linux/arm/v8", NULL });
 	assert_int_equal(rank("linux/amd64", "linux/amd64/v2"), -1);
 	assert_int_equal(rank("linux/amd64", "linux/arm64"), -1);
 	assert_int_equal(rank("linux/amd64", "windows/amd64"), -1);
@@ -124,9 +162,11 @@ static void manifest_and_index(void **state)
 	(void)state;
 	struct err *err = NULL;
 	struct oci_manifest m;
-	struct str text = STR("{\"schemaVersion\":2,\"mediaType\":\"" OCI_MANIFEST "\"," CONFIG ",\"layers\":[" LAYER "," LAYER "],"
+	struct str text = STR("{\"schemaVersion\":2,\"mediaType\":\"" OCI_MANIFEST "\"," CONFIG
+			      ",\"layers\":[" LAYER "," LAYER "],"
 			      "\"annotations\":{\"b\":\"2\",\"a\":\"1\"}}");
-	assert_int_equal(oci_manifest_parse(arena, text, STR(OCI_MANIFEST "; charset=utf-8"), &m, &err), 0);
+	assert_int_equal(
+		oci_manifest_parse(arena, text, STR(OCI_MANIFEST "; charset=utf-8"), &m, &err), 0);
 	assert_false(m.is_index);
 	assert_string_equal(m.media_type.p, OCI_MANIFEST);
 	assert_int_equal(m.n_entries, 2);
@@ -135,20 +175,27 @@ static void manifest_and_index(void **state)
 	assert_int_equal(m.entries[1].digest.b[0], 0xbb);
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	oci_manifest_print(&m, &b);
-	assert_string_equal(sb_c(&b), "{\"schemaVersion\":2,\"mediaType\":\"" OCI_MANIFEST "\"," CONFIG ",\"layers\":[" LAYER "," LAYER "],"
-				      "\"annotations\":{\"a\":\"1\",\"b\":\"2\"}}");
+	assert_string_equal(sb_c(&b),
+			    "{\"schemaVersion\":2,\"mediaType\":\"" OCI_MANIFEST "\"," CONFIG
+			    ",\"layers\":[" LAYER "," LAYER "],"
+			    "\"annotations\":{\"a\":\"1\",\"b\":\"2\"}}");
 
-	text = STR("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" OCI_MANIFEST "\",\"digest\":\"sha256:" HEX_A "\",\"size\":1,"
-		   "\"annotations\":null,\"platform\":{\"architecture\":\"arm\",\"os\":\"linux\",\"variant\":\"v7\",\"os.features\":null}}]}");
+	text = STR(
+		"{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" OCI_MANIFEST
+		"\",\"digest\":\"sha256:" HEX_A "\",\"size\":1,"
+		"\"annotations\":null,\"platform\":{\"architecture\":\"arm\",\"os\":\"linux\",\"variant\":\"v7\",\"os.features\":null}}]}");
 	assert_int_equal(oci_manifest_parse(arena, text, STR("application/json"), &m, &err), 0);
 	assert_true(m.is_index);
 	assert_string_equal(m.media_type.p, OCI_INDEX);
 	assert_string_equal(m.entries[0].platform.variant.p, "v7");
 	sb_reset(&b);
 	oci_manifest_print(&m, &b);
-	assert_string_equal(sb_c(&b), "{\"schemaVersion\":2,\"mediaType\":\"" OCI_INDEX "\",\"manifests\":[{\"mediaType\":\"" OCI_MANIFEST
-				      "\",\"digest\":\"sha256:" HEX_A "\",\"size\":1,\"platform\":{\"architecture\":\"arm\",\"os\":\"linux\","
-				      "\"variant\":\"v7\"}}]}");
+	assert_string_equal(sb_c(&b),
+			    "{\"schemaVersion\":2,\"mediaType\":\"" OCI_INDEX
+			    "\",\"manifests\":[{\"mediaType\":\"" OCI_MANIFEST
+			    "\",\"digest\":\"sha256:" HEX_A
+			    "\",\"size\":1,\"platform\":{\"architecture\":\"arm\",\"os\":\"linux\","
+			    "\"variant\":\"v7\"}}]}");
 	/* Without mediaType the Content-Type says which it is. */
 	text = STR("{\"schemaVersion\":2," CONFIG ",\"layers\":[]}");
 	assert_int_equal(oci_manifest_parse(arena, text, STR(DOCKER_MANIFEST), &m, &err), 0);
@@ -165,32 +212,45 @@ static void refused_manifests(void **state)
 		{ "{", "", "not valid JSON", ERR_INVALID },
 		{ "[]", "", "not a JSON object", ERR_INVALID },
 		{ "{\"schemaVersion\":1,\"fsLayers\":[]}", "", "schema 1", ERR_UNSUPPORTED },
-		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[]}", "application/vnd.docker.distribution.manifest.v1+prettyjws", "schema 1",
+		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[]}",
+		  "application/vnd.docker.distribution.manifest.v1+prettyjws", "schema 1",
 		  ERR_UNSUPPORTED },
-		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[]}", "application/vnd.docker.distribution.manifest.v1+json", "schema 1",
+		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[]}",
+		  "application/vnd.docker.distribution.manifest.v1+json", "schema 1",
 		  ERR_UNSUPPORTED },
-		{ "{\"schemaVersion\":2,\"fsLayers\":[],\"manifests\":[]}", "", "schema 1", ERR_UNSUPPORTED },
+		{ "{\"schemaVersion\":2,\"fsLayers\":[],\"manifests\":[]}", "", "schema 1",
+		  ERR_UNSUPPORTED },
 		{ "{\"schemaVersion\":2,\"manifests\":[],\"layers\":[]}", "", "both", ERR_INVALID },
 		{ "{\"schemaVersion\":2,\"manifests\":[]," CONFIG "}", "", "both", ERR_INVALID },
 		{ "{\"schemaVersion\":2}", "", "neither", ERR_INVALID },
 		{ "{" CONFIG ",\"layers\":[]}", "", "schemaVersion", ERR_INVALID },
-		{ "{\"schemaVersion\":2,\"mediaType\":\"" OCI_INDEX "\"," CONFIG ",\"layers\":[]}", "", "does not fit", ERR_INVALID },
-		{ "{\"schemaVersion\":2,\"mediaType\":\"" OCI_MANIFEST "\"," CONFIG ",\"layers\":[]}", DOCKER_MANIFEST, "but says", ERR_INVALID },
-		{ "{\"schemaVersion\":2,\"manifests\":[]}", OCI_MANIFEST, "does not fit", ERR_INVALID },
-		{ "{\"schemaVersion\":2,\"mediaType\":\"x/y\",\"manifests\":[]}", "", "media type", ERR_UNSUPPORTED },
+		{ "{\"schemaVersion\":2,\"mediaType\":\"" OCI_INDEX "\"," CONFIG ",\"layers\":[]}",
+		  "", "does not fit", ERR_INVALID },
+		{ "{\"schemaVersion\":2,\"mediaType\":\"" OCI_MANIFEST "\"," CONFIG
+		  ",\"layers\":[]}",
+		  DOCKER_MANIFEST, "but says", ERR_INVALID },
+		{ "{\"schemaVersion\":2,\"manifests\":[]}", OCI_MANIFEST, "does not fit",
+		  ERR_INVALID },
+		{ "{\"schemaVersion\":2,\"mediaType\":\"x/y\",\"manifests\":[]}", "", "media type",
+		  ERR_UNSUPPORTED },
 		{ "{\"schemaVersion\":2,\"layers\":[]}", "", "config", ERR_INVALID },
 		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":{}}", "", "layers", ERR_INVALID },
 		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[1]}", "", "layers", ERR_INVALID },
-		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"mediaType\":\"a\",\"digest\":\"sha256:" HEX_A "\",\"size\":-1}]}", "", "size",
-		  ERR_INVALID },
-		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[{\"mediaType\":\"a\",\"digest\":\"sha256:../../x\",\"size\":1}]}", "", "sha256",
-		  ERR_INVALID },
-		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[],\"layers\":[]}", "", "not valid JSON", ERR_INVALID },
+		{ "{\"schemaVersion\":2," CONFIG
+		  ",\"layers\":[{\"mediaType\":\"a\",\"digest\":\"sha256:" HEX_A
+		  "\",\"size\":-1}]}",
+		  "", "size", ERR_INVALID },
+		{ "{\"schemaVersion\":2," CONFIG
+		  ",\"layers\":[{\"mediaType\":\"a\",\"digest\":\"sha256:../../x\",\"size\":1}]}",
+		  "", "sha256", ERR_INVALID },
+		{ "{\"schemaVersion\":2," CONFIG ",\"layers\":[],\"layers\":[]}", "",
+		  "not valid JSON", ERR_INVALID },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		_cleanup_(err_dropp) struct err *err = NULL;
 		struct oci_manifest m;
-		if (oci_manifest_parse(arena, str_c(table[i].json), str_c(table[i].type), &m, &err) == 0)
+		if (oci_manifest_parse(arena, str_c(table[i].json), str_c(table[i].type), &m,
+				       &err) == 0)
 			fail_msg("taken: %s", table[i].json);
 		if (err->code != table[i].code || !strstr(err->msg, table[i].says))
 			fail_msg("%s: %d %s", table[i].json, err->code, err->msg);
@@ -225,7 +285,8 @@ static const char whole[] =
 	"\"Cmd\":[\"a\",\"b\"],\"Volumes\":{\"/v\":{}},\"WorkingDir\":\"/w\",\"Labels\":{\"a\":\"1\",\"b\":\"\"},\"StopSignal\":\"SIGINT\","
 	"\"ArgsEscaped\":true,\"OnBuild\":[\"RUN x\"],\"Shell\":[\"/bin/bash\",\"-c\"],\"Healthcheck\":{\"Test\":[\"CMD\",\"t\"],"
 	"\"Interval\":1000000000,\"Timeout\":2,\"StartPeriod\":3,\"StartInterval\":4,\"Retries\":5},\"Hostname\":\"h\"},"
-	"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:" HEX_A "\",\"sha256:" HEX_B "\"]},\"history\":["
+	"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:" HEX_A "\",\"sha256:" HEX_B
+	"\"]},\"history\":["
 	"{\"created\":\"2024-05-01T10:20:30Z\",\"created_by\":\"ADD x\",\"author\":\"you\",\"comment\":\"c\"},"
 	"{\"created_by\":\"CMD\",\"empty_layer\":true}],\"x.new\":{\"z\":1,\"a\":[null]}}";
 
@@ -253,10 +314,11 @@ static void image_nulls_and_old_forms(void **state)
 	(void)state;
 	struct err *err = NULL;
 	struct oci_image i;
-	struct str text = STR("{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":null,\"author\":null,\"config\":{\"User\":null,"
-			      "\"Env\":null,\"Cmd\":\"one\",\"Entrypoint\":null,\"ExposedPorts\":null,\"Labels\":null,\"Healthcheck\":null,"
-			      "\"Image\":\"sha256:x\"},\"rootfs\":null,\"history\":null,\"container_config\":{\"Cmd\":[\"old\"]},"
-			      "\"moby.buildkit.cache.v0\":\"AAAA\",\"docker_version\":\"20\"}");
+	struct str text = STR(
+		"{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":null,\"author\":null,\"config\":{\"User\":null,"
+		"\"Env\":null,\"Cmd\":\"one\",\"Entrypoint\":null,\"ExposedPorts\":null,\"Labels\":null,\"Healthcheck\":null,"
+		"\"Image\":\"sha256:x\"},\"rootfs\":null,\"history\":null,\"container_config\":{\"Cmd\":[\"old\"]},"
+		"\"moby.buildkit.cache.v0\":\"AAAA\",\"docker_version\":\"20\"}");
 	assert_int_equal(oci_image_parse(arena, text, &i, &err), 0);
 	assert_int_equal(i.created_ns, INT64_MIN);
 	assert_false(i.config.env.set);
@@ -264,8 +326,10 @@ static void image_nulls_and_old_forms(void **state)
 	assert_string_equal(i.config.cmd.v[0].p, "one");
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	assert_int_equal(oci_image_print(&i, &b, &err), 0);
-	assert_string_equal(sb_c(&b), "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"one\"]},"
-				      "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},\"docker_version\":\"20\"}");
+	assert_string_equal(
+		sb_c(&b),
+		"{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"one\"]},"
+		"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},\"docker_version\":\"20\"}");
 	/* An empty list is known to be there, but not printed, as Go's omitempty. */
 	text = STR("{\"config\":{\"Entrypoint\":[]},\"created\":\"0001-01-01T00:00:00Z\"}");
 	assert_int_equal(oci_image_parse(arena, text, &i, &err), 0);
@@ -278,7 +342,9 @@ static void image_printed_sorted_and_clean(void **state)
 {
 	(void)state;
 	struct err *err = NULL;
-	struct oci_annotation labels[] = { { STR("z"), STR("1") }, { STR("a\xff"), STR("\xfe") }, { STR("z"), STR("2") } };
+	struct oci_annotation labels[] = { { STR("z"), STR("1") },
+					   { STR("a\xff"), STR("\xfe") },
+					   { STR("z"), STR("2") } };
 	struct str ports[] = { STR("80/tcp"), STR("443/tcp") };
 	struct oci_image i = { .platform = oci_platform_host(), .created_ns = 0 };
 	i.config.labels = labels;
@@ -288,7 +354,8 @@ static void image_printed_sorted_and_clean(void **state)
 	assert_int_equal(oci_image_print(&i, &b, &err), 0);
 	assert_non_null(strstr(sb_c(&b), "{\"created\":\"1970-01-01T00:00:00Z\""));
 	assert_non_null(strstr(sb_c(&b), "\"ExposedPorts\":{\"443/tcp\":{},\"80/tcp\":{}}"));
-	assert_non_null(strstr(sb_c(&b), "\"Labels\":{\"a\xef\xbf\xbd\":\"\xef\xbf\xbd\",\"z\":\"2\"}"));
+	assert_non_null(
+		strstr(sb_c(&b), "\"Labels\":{\"a\xef\xbf\xbd\":\"\xef\xbf\xbd\",\"z\":\"2\"}"));
 }
 
 static void refused_images(void **state)
@@ -333,7 +400,10 @@ static void chain_ids(void **state)
 	char text[200];
 	want = digest_of("sha256:" HEX_A " sha256:" HEX_B, 143);
 	char hex[DIGEST_TEXT];
-	int n = snprintf(text, sizeof(text), "%s sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc", digest_text(&want, hex));
+	int n = snprintf(
+		text, sizeof(text),
+		"%s sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc",
+		digest_text(&want, hex));
 	want = digest_of(text, (size_t)n);
 	assert_true(digest_eq(&three, &want));
 	assert_null(err);
@@ -342,10 +412,17 @@ static void chain_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(platforms_are_normalised), cmocka_unit_test(bad_platforms), cmocka_unit_test(platform_ranks),
-		cmocka_unit_test(manifest_and_index), cmocka_unit_test(refused_manifests), cmocka_unit_test(manifest_limits),
-		cmocka_unit_test(image_round_trip), cmocka_unit_test(image_nulls_and_old_forms),
-		cmocka_unit_test(image_printed_sorted_and_clean), cmocka_unit_test(refused_images), cmocka_unit_test(chain_ids),
+		cmocka_unit_test(platforms_are_normalised),
+		cmocka_unit_test(bad_platforms),
+		cmocka_unit_test(platform_ranks),
+		cmocka_unit_test(manifest_and_index),
+		cmocka_unit_test(refused_manifests),
+		cmocka_unit_test(manifest_limits),
+		cmocka_unit_test(image_round_trip),
+		cmocka_unit_test(image_nulls_and_old_forms),
+		cmocka_unit_test(image_printed_sorted_and_clean),
+		cmocka_unit_test(refused_images),
+		cmocka_unit_test(chain_ids),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

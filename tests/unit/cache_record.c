@@ -40,11 +40,17 @@ static struct record get(struct cache *c, uint8_t key, bool want)
 	return r;
 }
 
-static void put(struct cache *c, uint8_t key, uint8_t result, const struct chain *chain, int64_t checked, bool replace)
+static void put(struct cache *c, uint8_t key, uint8_t result, const struct chain *chain,
+		int64_t checked, bool replace)
 {
 	struct err *err = NULL;
-	struct record r = { .key = { { key } }, .op = { { 0x40 } }, .r = { { result } }, .chain = *chain, .created_ns = -7,
-			    .checked_ns = checked, .cost_ms = 1234 };
+	struct record r = { .key = { { key } },
+			    .op = { { 0x40 } },
+			    .r = { { result } },
+			    .chain = *chain,
+			    .created_ns = -7,
+			    .checked_ns = checked,
+			    .cost_ms = 1234 };
 	assert_int_equal(cache_record_put(c, &r, replace, &err), 0);
 }
 
@@ -61,15 +67,24 @@ static void round_trip(void **state)
 		{ .slot = 0, .name = STR("src"), .kind = STR("selection"), .digest = { { 9 } } },
 		{ .slot = 1, .name = STR("A"), .kind = STR("env"), .text = STR("") },
 	};
-	struct record r = { .key = { { 1 } }, .op = { { 2 } }, .deep = { { 3 } }, .r = { { 4 } }, .chain = { v, 2 }, .created_ns = 5,
-			    .checked_ns = 6, .cost_ms = 7, .inputs = inputs, .n_inputs = 3 };
+	struct record r = { .key = { { 1 } },
+			    .op = { { 2 } },
+			    .deep = { { 3 } },
+			    .r = { { 4 } },
+			    .chain = { v, 2 },
+			    .created_ns = 5,
+			    .checked_ns = 6,
+			    .cost_ms = 7,
+			    .inputs = inputs,
+			    .n_inputs = 3 };
 	bool has;
 	get(c, 1, false);
 	assert_int_equal(cache_record_has_op(c, &r.op, &has, &err), 0);
 	assert_false(has);
 	assert_int_equal(cache_record_put(c, &r, false, &err), 0);
 	struct record got = get(c, 1, true);
-	assert_true(digest_eq(&got.op, &r.op) && digest_eq(&got.deep, &r.deep) && digest_eq(&got.r, &r.r));
+	assert_true(digest_eq(&got.op, &r.op) && digest_eq(&got.deep, &r.deep) &&
+		    digest_eq(&got.r, &r.r));
 	assert_int_equal(got.chain.n, 2);
 	assert_int_equal(got.chain.v[1].id, v[1].id);
 	assert_int_equal(got.chain.v[1].created_ns, v[1].created_ns);
@@ -133,7 +148,8 @@ static void by_result_takes_the_newest_live(void **state)
 	struct store *s = open_store(&w);
 	struct cache *c = must_open(s);
 	struct err *err = NULL;
-	struct layer one = make_layer(c, 1), two = make_layer(c, 2), gone = { .id = 99, .diffid = { { 9 } } };
+	struct layer one = make_layer(c, 1), two = make_layer(c, 2),
+		     gone = { .id = 99, .diffid = { { 9 } } };
 	struct chain a = { &one, 1 }, b = { &two, 1 }, g = { &gone, 1 };
 	struct digest r = { { 50 } }, other = { { 51 } };
 	struct record rec;
@@ -202,15 +218,19 @@ static void damaged_records_are_dropped(void **state)
 	struct chain none = { 0 };
 	put(c, 1, 10, &none, 1, false);
 	put(c, 2, 10, &none, 1, false);
-	sql(&w, "cache.db", "UPDATE record SET r = x'00' WHERE key = (SELECT min(key) FROM record)");
+	sql(&w, "cache.db",
+	    "UPDATE record SET r = x'00' WHERE key = (SELECT min(key) FROM record)");
 	get(c, 1, false);
 	assert_non_null(strstr(w.said, "damaged"));
 	assert_int_equal(sql(&w, "cache.db", "SELECT count(*) FROM record"), 1);
 	get(c, 2, true);
 	/* A chain of no whole number of layers, with a right sum. */
 	sql(&w, "cache.db", "UPDATE record SET chain = x'0011'");
-	exec_sql(c, DB_GUESS, "UPDATE record SET sum = rowsum('record', key, op, deep, r, chain, created, checked, cost_ms, uses, used, worth) "
-		 "WHERE 1 OR ?", "");
+	exec_sql(
+		c, DB_GUESS,
+		"UPDATE record SET sum = rowsum('record', key, op, deep, r, chain, created, checked, cost_ms, uses, used, worth) "
+		"WHERE 1 OR ?",
+		"");
 	get(c, 2, false);
 	cache_close(c);
 	cache_store_close(s);
@@ -235,7 +255,8 @@ static void contents_tags_and_the_rest(void **state)
 	assert_false(found);
 	assert_int_equal(cache_tag_put(c, STR("h/x:1"), STR("linux/amd64"), &row, &err), 0);
 	assert_int_equal(cache_tag_get(c, STR("h/x:1"), STR("linux/amd64"), &found, &tag, &err), 0);
-	assert_true(found && digest_eq(&tag.index, &row.index) && digest_eq(&tag.manifest, &row.manifest) && tag.asked_ns == 6);
+	assert_true(found && digest_eq(&tag.index, &row.index) &&
+		    digest_eq(&tag.manifest, &row.manifest) && tag.asked_ns == 6);
 	assert_int_equal(cache_tag_get(c, STR("h/x:1"), STR("linux/arm64"), &found, &tag, &err), 0);
 	assert_false(found);
 	row.index = (struct digest){ 0 };
@@ -267,12 +288,17 @@ static void *work(void *arg)
 	assert_int_equal(cache_store_lease(me->s, &err), 0);
 	for (int i = 0; i < 10; i++) {
 		struct layer l = make_layer(c, (uint8_t)(me->n * 10 + i + 1));
-		struct record r = { .key = { { (uint8_t)(i + 1) } }, .op = { { 2 } }, .r = { { 3 } }, .chain = { &l, 1 } }, got;
+		struct record r = { .key = { { (uint8_t)(i + 1) } },
+				    .op = { { 2 } },
+				    .r = { { 3 } },
+				    .chain = { &l, 1 } },
+			      got;
 		struct digest blob, shared;
 		char text[32];
 		bool found;
 		int n = snprintf(text, sizeof(text), "%d %d", me->n, i);
-		assert_int_equal(cache_blob_put(c, (struct str){ text, (size_t)n }, &blob, &err), 0);
+		assert_int_equal(cache_blob_put(c, (struct str){ text, (size_t)n }, &blob, &err),
+				 0);
 		assert_int_equal(cache_blob_put(c, STR("the same for all"), &shared, &err), 0);
 		assert_int_equal(cache_record_put(c, &r, false, &err), 0);
 		assert_int_equal(cache_record_get(c, a, &r.key, &found, &got, &err), 0);
@@ -305,8 +331,12 @@ static void threads_share_a_store(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(round_trip), cmocka_unit_test(bare_and_replaced), cmocka_unit_test(by_result_takes_the_newest_live),
-		cmocka_unit_test(hits_are_pinned), cmocka_unit_test(damaged_records_are_dropped), cmocka_unit_test(contents_tags_and_the_rest),
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(bare_and_replaced),
+		cmocka_unit_test(by_result_takes_the_newest_live),
+		cmocka_unit_test(hits_are_pinned),
+		cmocka_unit_test(damaged_records_are_dropped),
+		cmocka_unit_test(contents_tags_and_the_rest),
 		cmocka_unit_test(threads_share_a_store),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

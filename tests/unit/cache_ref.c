@@ -10,7 +10,8 @@
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-static void good(const char *text, const char *domain, const char *path, const char *tag, const char *familiar)
+static void good(const char *text, const char *domain, const char *path, const char *tag,
+		 const char *familiar)
 {
 	_cleanup_(arena_freep) struct arena *a = arena_new();
 	struct err *err = NULL;
@@ -69,7 +70,8 @@ static void valid_references(void **state)
 	good("192.168.0.1", "docker.io", "library/192.168.0.1", "", "192.168.0.1");
 	good("192.168.0.1:80", "docker.io", "library/192.168.0.1", "80", "192.168.0.1:80");
 	good("192.168.0.1:8/debian", "192.168.0.1:8", "debian", "", "192.168.0.1:8/debian");
-	good("localhost:5000/x:y@sha256:" HEX, "localhost:5000", "x", "y", "localhost:5000/x:y@sha256:" HEX);
+	good("localhost:5000/x:y@sha256:" HEX, "localhost:5000", "x", "y",
+	     "localhost:5000/x:y@sha256:" HEX);
 	good("x@sha256:" HEX, "docker.io", "library/x", "", "x@sha256:" HEX);
 	good("docker.io/" HEX, "docker.io", "library/" HEX, "", "docker.io/library/" HEX);
 	good("docker.io/a.b/c", "docker.io", "a.b/c", "", "docker.io/a.b/c");
@@ -85,14 +87,51 @@ static void invalid_references(void **state)
 {
 	(void)state;
 	static const char *const texts[] = {
-		HEX, "https://x/y", "-docker/x", "docker-/x", "_a/_b", "____/____", "a///b", "a/", "dock..er/x", "dock_.er/x",
-		"dock-.er/x", "[fc00::1]", "[fc00::1]:5000", "fc00::1:5000/x", "[fe80::1%eth0]:5000/x", "[2001:db8::192.0.2.33]:5000/x",
-		":tag", "a:", "a@", "a@sha256:zz", "", "a___b/x", "a b", "x@sha512:" HEX HEX, "x@sha256:" HEX "0", "host.:80/x", "h.x:/x",
-		"h.x:8a/x", "/x", "a//b", "x:.t", "x:-t", "a\nb", "x:t:u", "[]/x", "[/x", "a@sha256:" HEX "@sha256:" HEX, "h.x/", "..", ".",
+		HEX,
+		"https://x/y",
+		"-docker/x",
+		"docker-/x",
+		"_a/_b",
+		"____/____",
+		"a///b",
+		"a/",
+		"dock..er/x",
+		"dock_.er/x",
+		"dock-.er/x",
+		"[fc00::1]",
+		"[fc00::1]:5000",
+		"fc00::1:5000/x",
+		"[fe80::1%eth0]:5000/x",
+		"[2001:db8::192.0.2.33]:5000/x",
+		":tag",
+		"a:",
+		"a@",
+		"a@sha256:zz",
+		"",
+		"a___b/x",
+		"a b",
+		"x@sha512:" HEX HEX,
+		"x@sha256:" HEX "0",
+		"host.:80/x",
+		"h.x:/x",
+		"h.x:8a/x",
+		"/x",
+		"a//b",
+		"x:.t",
+		"x:-t",
+		"a\nb",
+		"x:t:u",
+		"[]/x",
+		"[/x",
+		"a@sha256:" HEX "@sha256:" HEX,
+		"h.x/",
+		"..",
+		".",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		bad(texts[i], NULL);
-	bad("docker/Docker", "invalid reference format: repository name (docker/Docker) must be lowercase");
+	bad("docker/Docker",
+	    "invalid reference format: repository name (docker/Docker) must be lowercase");
 	bad("Build", "invalid reference format: repository name (library/Build) must be lowercase");
 	bad("Build:v1", "repository name (library/Build) must be lowercase");
 	struct ref r;
@@ -159,8 +198,11 @@ static void ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(valid_references), cmocka_unit_test(invalid_references), cmocka_unit_test(lengths),
-		cmocka_unit_test(full_names), cmocka_unit_test(ids),
+		cmocka_unit_test(valid_references),
+		cmocka_unit_test(invalid_references),
+		cmocka_unit_test(lengths),
+		cmocka_unit_test(full_names),
+		cmocka_unit_test(ids),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

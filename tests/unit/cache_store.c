@@ -53,7 +53,8 @@ static void a_new_store(void **state)
 	s = open_store(&w);
 	cache_store_close(s);
 	assert_int_equal(fstatat(w.fd, "r/index.db-wal", &after, 0), 0);
-	assert_true(before.st_mtim.tv_sec == after.st_mtim.tv_sec && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
+	assert_true(before.st_mtim.tv_sec == after.st_mtim.tv_sec &&
+		    before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
 	assert_int_equal(count(&w, "r/leases"), 0);
 }
 
@@ -83,7 +84,7 @@ static void an_unfinished_store_is_made_again(void **state)
 	(void)state;
 	_cleanup_(world_end) struct world w = world_begin();
 	assert_int_equal(mkdirat(w.fd, "r", 0700), 0);
-	put_file(&w, "r/index.db", "");   /* SQLite's first write had not come */
+	put_file(&w, "r/index.db", ""); /* SQLite's first write had not come */
 	cache_store_close(open_store(&w));
 	/* But one that lost its index is not filled anew. */
 	assert_int_equal(unlinkat(w.fd, "r/index.db", 0), 0);
@@ -101,7 +102,9 @@ static void a_newer_schema_is_refused(void **state)
 	sql(&w, "index.db", "PRAGMA user_version = 1");
 	cache_store_close(open_store(&w));
 	assert_int_equal(unlinkat(w.fd, "r/index.db-wal", 0), 0);
-	put_file(&w, "r/index.db", "this is not a database, but it is long enough to have a header of 100 bytes, which SQLite reads first.");
+	put_file(
+		&w, "r/index.db",
+		"this is not a database, but it is long enough to have a header of 100 bytes, which SQLite reads first.");
 	refuse_store(&w, ERR_INTEGRITY, "index.db");
 }
 
@@ -167,10 +170,14 @@ static void leave_work(struct world *w, struct store *s)
 	_cleanup_(db_write_endp) struct write t = { 0 };
 	if (db_write_begin(&t, c, DB_INDEX, DB_NORMAL, &err) < 0)
 		_exit(2);
-	exec_sql(c, DB_INDEX, "INSERT INTO layer(state, kind, lease) VALUES('work', 'step', ?)", cache_store_lease_id(s));
-	exec_sql(c, DB_INDEX, "INSERT INTO layer(state, kind, lease) VALUES('ready', 'step', ?)", cache_store_lease_id(s));
-	exec_sql(c, DB_INDEX, "INSERT INTO pin(lease, kind, object) VALUES(?, 'layer', 2)", cache_store_lease_id(s));
-	exec_sql(c, DB_INDEX, "INSERT INTO layer(state, kind, lease) VALUES('dead', 'step', ?)", cache_store_lease_id(s));
+	exec_sql(c, DB_INDEX, "INSERT INTO layer(state, kind, lease) VALUES('work', 'step', ?)",
+		 cache_store_lease_id(s));
+	exec_sql(c, DB_INDEX, "INSERT INTO layer(state, kind, lease) VALUES('ready', 'step', ?)",
+		 cache_store_lease_id(s));
+	exec_sql(c, DB_INDEX, "INSERT INTO pin(lease, kind, object) VALUES(?, 'layer', 2)",
+		 cache_store_lease_id(s));
+	exec_sql(c, DB_INDEX, "INSERT INTO layer(state, kind, lease) VALUES('dead', 'step', ?)",
+		 cache_store_lease_id(s));
 	if (db_write_commit(&t, &err) < 0)
 		_exit(2);
 	for (int i = 1; i <= 3; i++) {
@@ -179,7 +186,7 @@ static void leave_work(struct world *w, struct store *s)
 		snprintf(path, sizeof(path), "r/layers/%d/fs", i);
 		mkdirat(w->fd, path, 0700);
 	}
-	mkdirat(w->fd, "r/layers/77", 0700);   /* its row was lost */
+	mkdirat(w->fd, "r/layers/77", 0700); /* its row was lost */
 	snprintf(path, sizeof(path), "r/tmp/%s/5", cache_store_lease_id(s));
 	mkdirat(w->fd, path, 0700);
 	snprintf(path, sizeof(path), "r/tmp/%s/5/file", cache_store_lease_id(s));
@@ -234,7 +241,7 @@ static void a_killed_command_is_swept(void **state)
 	assert_int_equal(strays.calls, 2);
 	assert_int_equal(strlen(strays.lease), 16);
 	assert_int_equal(count(&w, "r/leases"), 0);
-	assert_int_equal(count(&w, "r/tmp"), 1);   /* partial */
+	assert_int_equal(count(&w, "r/tmp"), 1); /* partial */
 	assert_int_equal(count(&w, "r/trash"), 0);
 	assert_false(present(&w, "r/layers/1"));
 	assert_true(present(&w, "r/layers/2"));
@@ -271,7 +278,8 @@ static void lost_and_half_made_leases(void **state)
 	cache_store_close(open_store(&w));
 	put_file(&w, "r/leases/.0123456789abcdef", "");
 	put_file(&w, "r/leases/notes.txt", "");
-	sql(&w, "index.db", "INSERT INTO pin(lease, kind, object) VALUES('00112233445566ff', 'layer', 1), ('c/web', 'layer', 1), ('c/gone', 'layer', 1)");
+	sql(&w, "index.db",
+	    "INSERT INTO pin(lease, kind, object) VALUES('00112233445566ff', 'layer', 1), ('c/web', 'layer', 1), ('c/gone', 'layer', 1)");
 	assert_int_equal(mkdirat(w.fd, "r/containers/web", 0700), 0);
 	assert_int_equal(mkdirat(w.fd, "r/tmp/00112233445566ee", 0700), 0);
 	cache_store_close(open_store(&w));
@@ -367,14 +375,20 @@ static void synced_layers_lose_their_boot_mark(void **state)
 	struct store *s = open_store(&w);
 	struct err *err = NULL;
 	char text[200];
-	snprintf(text, sizeof(text), "INSERT INTO layer(state, kind, boot) VALUES('ready', 'step', '%s'), ('work', 'step', '%s'), "
-		 "('ready', 'step', 'another')", s->boot, s->boot);
+	snprintf(
+		text, sizeof(text),
+		"INSERT INTO layer(state, kind, boot) VALUES('ready', 'step', '%s'), ('work', 'step', '%s'), "
+		"('ready', 'step', 'another')",
+		s->boot, s->boot);
 	sql(&w, "index.db", text);
 	store_dirty(s);
 	assert_true(cache_store_needs_sync(s));
 	assert_int_equal(cache_store_sync(s, &err), 0);
 	assert_false(cache_store_needs_sync(s));
-	assert_int_equal(sql(&w, "index.db", "SELECT count(*) FROM layer WHERE boot IS NULL AND id = 1 AND sum IS NOT NULL"), 1);
+	assert_int_equal(
+		sql(&w, "index.db",
+		    "SELECT count(*) FROM layer WHERE boot IS NULL AND id = 1 AND sum IS NOT NULL"),
+		1);
 	assert_int_equal(sql(&w, "index.db", "SELECT count(*) FROM layer WHERE boot IS NULL"), 1);
 	assert_int_equal(cache_store_sync(s, &err), 0);
 	cache_store_close(s);
@@ -394,7 +408,9 @@ static void long_logs_are_emptied(void **state)
 		_cleanup_(db_write_endp) struct write t = { 0 };
 		snprintf(name, sizeof(name), "%d", i);
 		assert_int_equal(db_write_begin(&t, c, DB_INDEX, DB_NORMAL, &err), 0);
-		exec_sql(c, DB_INDEX, "INSERT INTO name(ref, image, updated) VALUES(?, randomblob(9000), 1)", name);
+		exec_sql(c, DB_INDEX,
+			 "INSERT INTO name(ref, image, updated) VALUES(?, randomblob(9000), 1)",
+			 name);
 		assert_int_equal(db_write_commit(&t, &err), 0);
 	}
 	assert_true(cache_store_needs_sync(s));
@@ -438,7 +454,9 @@ static void a_full_disk(void **state)
 		_cleanup_(db_donep) struct stmt *q = NULL;
 		/* The log does not grow: the write fails with the reason, and the connection is fine afterwards. */
 		if (db_write_begin(&t, c, DB_INDEX, DB_FULL, &err) == 0) {
-			q = db_prepare(c, DB_INDEX, "INSERT INTO name(ref, image, updated) VALUES('a', ?, 1)", &err);
+			q = db_prepare(c, DB_INDEX,
+				       "INSERT INTO name(ref, image, updated) VALUES('a', ?, 1)",
+				       &err);
 			db_bind_blob(q, (struct str){ b.p, 200000 });
 			if (db_exec(q, NULL, &err) == 0)
 				assert_int_equal(db_write_commit(&t, &err), -1);
@@ -449,7 +467,8 @@ static void a_full_disk(void **state)
 		db_write_endp(&t);
 		assert_int_equal(unlinkat(w.fd, "fill", 0), 0);
 		assert_int_equal(db_write_begin(&t, c, DB_INDEX, DB_FULL, &err), 0);
-		exec_sql(c, DB_INDEX, "INSERT INTO name(ref, image, updated) VALUES(?, x'00', 1)", "a");
+		exec_sql(c, DB_INDEX, "INSERT INTO name(ref, image, updated) VALUES(?, x'00', 1)",
+			 "a");
 		assert_int_equal(db_write_commit(&t, &err), 0);
 	}
 	cache_store_close(s);
@@ -462,11 +481,19 @@ static void a_full_disk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_new_store), cmocka_unit_test(refused_roots), cmocka_unit_test(an_unfinished_store_is_made_again),
-		cmocka_unit_test(a_newer_schema_is_refused), cmocka_unit_test(leases), cmocka_unit_test(a_killed_command_is_swept),
-		cmocka_unit_test(without_a_killer_processes_are_left), cmocka_unit_test(lost_and_half_made_leases), cmocka_unit_test(trash),
-		cmocka_unit_test(step_locks), cmocka_unit_test(several_at_once_make_one_store),
-		cmocka_unit_test(synced_layers_lose_their_boot_mark), cmocka_unit_test(long_logs_are_emptied),
+		cmocka_unit_test(a_new_store),
+		cmocka_unit_test(refused_roots),
+		cmocka_unit_test(an_unfinished_store_is_made_again),
+		cmocka_unit_test(a_newer_schema_is_refused),
+		cmocka_unit_test(leases),
+		cmocka_unit_test(a_killed_command_is_swept),
+		cmocka_unit_test(without_a_killer_processes_are_left),
+		cmocka_unit_test(lost_and_half_made_leases),
+		cmocka_unit_test(trash),
+		cmocka_unit_test(step_locks),
+		cmocka_unit_test(several_at_once_make_one_store),
+		cmocka_unit_test(synced_layers_lose_their_boot_mark),
+		cmocka_unit_test(long_logs_are_emptied),
 		cmocka_unit_test(a_full_disk),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
