@@ -275,10 +275,10 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	if (!status && result.n_warnings && mode != UI_RAWJSON && mode != UI_QUIET)
 		fprintf(stderr, "%zu warning%s found (use --check to see them)\n", result.n_warnings, result.n_warnings == 1 ? "" : "s");
 	char text[DIGEST_TEXT];
-	if (!status && (mode == UI_QUIET || !isatty(1)))
+	if (!status && mode == UI_QUIET)
 		printf("%s\n", digest_text(&result.image_id, text));
-	else if (!status)
-		printf("image %s\n", digest_text(&result.image_id, text));
+	else if (!status && mode != UI_RAWJSON)
+		fprintf(stderr, "image %s\n", digest_text(&result.image_id, text));
 	return status;
 }
 

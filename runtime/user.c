@@ -225,6 +225,15 @@ static int find(int root_fd, struct str text, struct runtime_user *ret, struct e
 	return name.n ? add_groups(sb_str(&groups), name, ret, err) : 0;
 }
 
+/* The primary group is one of the supplementary ones too, whatever was asked: containerd's rule, seen in `id` (run/user-name-group). */
+static void put_primary_first(struct runtime_user *u)
+{
+	u->groups = xreallocarray(u->groups, u->n_groups + 1, sizeof(gid_t));
+	memmove(u->groups + 1, u->groups, u->n_groups * sizeof(gid_t));
+	u->groups[0] = u->gid;
+	u->n_groups++;
+}
+
 int runtime_user_find(int root_fd, struct str text, struct runtime_user *ret, struct err **err)
 {
 	struct runtime_user u = { 0 };
@@ -236,6 +245,7 @@ int runtime_user_find(int root_fd, struct str text, struct runtime_user *ret, st
 			return err_move(err, STEAL(e));
 		u.home = xstrdup("/");
 	}
+	put_primary_first(&u);
 	*ret = u;
 	return 0;
 }

@@ -14,7 +14,7 @@ struct err;
 
 struct runtime_user {
 	uint32_t uid, gid;
-	gid_t *groups;          /* malloc; supplementary, without gid */
+	gid_t *groups;          /* malloc; supplementary, gid first */
 	size_t n_groups;
 	char *home;             /* malloc; from passwd, else "/" */
 };

@@ -77,19 +77,19 @@ static void refuse(const char *text, enum err_code code, const char *message)
 static void test_find(void **state)
 {
 	(void)state;
-	expect("", 0, 0, "10 ", "/root");
-	expect("root", 0, 0, "10 ", "/root");
-	expect("0", 0, 0, "10 ", "/root");
-	expect("ann", 1000, 100, "10 29 ", "/home/ann");
-	expect("1000", 1000, 100, "10 29 ", "/home/ann");
-	expect("1234", 1234, 0, "", "/");
-	expect("1234:5", 1234, 5, "", "/");
-	expect("ann:staff", 1000, 50, "", "/home/ann");
-	expect("ann:100", 1000, 100, "", "/home/ann");
-	expect(":29", 0, 29, "", "/root");
-	expect(":audio", 0, 29, "", "/root");
-	expect("nohome", 7, 7, "", "/");
-	expect("2147483647", 2147483647, 0, "", "/");
+	expect("", 0, 0, "0 10 ", "/root");
+	expect("root", 0, 0, "0 10 ", "/root");
+	expect("0", 0, 0, "0 10 ", "/root");
+	expect("ann", 1000, 100, "100 10 29 ", "/home/ann");
+	expect("1000", 1000, 100, "100 10 29 ", "/home/ann");
+	expect("1234", 1234, 0, "0 ", "/");
+	expect("1234:5", 1234, 5, "5 ", "/");
+	expect("ann:staff", 1000, 50, "50 ", "/home/ann");
+	expect("ann:100", 1000, 100, "100 ", "/home/ann");
+	expect(":29", 0, 29, "29 ", "/root");
+	expect(":audio", 0, 29, "29 ", "/root");
+	expect("nohome", 7, 7, "7 ", "/");
+	expect("2147483647", 2147483647, 0, "0 ", "/");
 }
 
 static void test_refused(void **state)
@@ -138,17 +138,17 @@ static void test_traps(void **state)
 {
 	(void)state;
 	assert_int_equal(unlinkat(root, "etc/passwd", 0), 0);
-	expect("", 0, 0, "", "/");
+	expect("", 0, 0, "0 ", "/");
 	assert_int_equal(symlinkat("/../../../etc/hostname", root, "etc/passwd"), 0);
 	refuse("root", ERR_NOT_FOUND, "unable to find user root: no matching entries in passwd file");
 	unlinkat(root, "etc/passwd", 0);
 	put("real", "eve:x:66:66::/e:\n");
 	assert_int_equal(symlinkat("/real", root, "etc/passwd"), 0);
-	expect("eve", 66, 66, "", "/e");
+	expect("eve", 66, 66, "66 ", "/e");
 	unlinkat(root, "etc/passwd", 0);
 	assert_int_equal(mkfifoat(root, "etc/passwd", 0644), 0);
 	refuse("root", ERR_INVALID, "'/etc/passwd' in the image is not a regular file");
-	expect("", 0, 0, "", "/");
+	expect("", 0, 0, "0 ", "/");
 	unlinkat(root, "etc/passwd", 0);
 	int fd = openat(root, "etc/passwd", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	assert_int_equal(ftruncate(fd, 11 * 1024 * 1024), 0);
