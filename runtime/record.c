@@ -121,44 +121,54 @@ static int bury_pid(pid_t pid, uint64_t start, int timeout_ms, struct err **err)
 	return 0;
 }
 
-/* A group that stays busy while zombies leave is left to the next sweep. */
+/* Zombies may keep it busy until somebody reaps them. An empty group that stays hurts nobody. */
 static void remove_group(const char *path)
 {
-	for (int wait_ms = 1; rmdir(path) < 0 && errno == EBUSY && wait_ms <= 128; wait_ms *= 2)
+	for (int wait_ms = 1; strstr(path, "/cbuild/") && rmdir(path) < 0 && errno == EBUSY && wait_ms <= 512; wait_ms *= 2)
 		poll(NULL, 0, wait_ms);
 }
 
-static int bury(const struct runtime_record *r, int timeout_ms, struct err **err)
+/* 1 with a record of this boot, 0 when there is nothing to kill. */
+static int read_current(int steps_fd, const char *name, struct runtime_record *ret, struct err **err)
 {
+	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(sb_releasep) struct sb boot = { 0 };
 	if (boot_id(&boot, err) < 0)
 		return -1;
-	if (!r->boot || strcmp(r->boot, sb_c(&boot)))
-		return 0;
+	if (runtime_record_read(steps_fd, name, ret, &e) < 0)
+		return e->code == ERR_NOT_FOUND || e->code == ERR_INVALID ? 0 : err_move(err, STEAL(e));
+	return ret->boot && !strcmp(ret->boot, sb_c(&boot));
+}
+
+static int kill_all(const struct runtime_record *r, int timeout_ms, struct err **err)
+{
 	if (r->pid && bury_pid(r->pid, r->start, timeout_ms, err) < 0)
 		return -1;
-	if (r->group && bury_group(r->group, timeout_ms, err) < 0)
-		return -1;
-	if (r->group)
-		remove_group(r->group);
-	if (r->devices && strstr(r->devices, "/cbuild/"))
-		remove_group(r->devices);
-	return 0;
+	return r->group ? bury_group(r->group, timeout_ms, err) : 0;
+}
+
+int runtime_record_kill(int steps_fd, const char *name, int timeout_ms, struct err **err)
+{
+	struct runtime_record r = { 0 };
+	int got = read_current(steps_fd, name, &r, err);
+	if (got > 0 && kill_all(&r, timeout_ms, err) < 0)
+		got = -1;
+	runtime_record_release(&r);
+	return got < 0 ? -1 : 0;
 }
 
 int runtime_record_bury(int steps_fd, const char *name, int timeout_ms, struct err **err)
 {
 	struct runtime_record r = { 0 };
-	_cleanup_(err_dropp) struct err *e = NULL;
-	if (runtime_record_read(steps_fd, name, &r, &e) < 0) {
-		if (e->code == ERR_NOT_FOUND)
-			return 0;
-		if (e->code != ERR_INVALID)
-			return err_move(err, STEAL(e));
-	}
-	int done = bury(&r, timeout_ms, err);
+	int got = read_current(steps_fd, name, &r, err);
+	if (got > 0 && kill_all(&r, timeout_ms, err) < 0)
+		got = -1;
+	if (got > 0 && r.group)
+		remove_group(r.group);
+	if (got > 0 && r.devices)
+		remove_group(r.devices);
 	runtime_record_release(&r);
-	if (done < 0)
+	if (got < 0)
 		return -1;
 	return unlinkat(steps_fd, name, 0) < 0 && errno != ENOENT ? err_sys(err, "remove record 'steps/%s'", name) : 0;
 }

@@ -31,5 +31,9 @@ NODISCARD int runtime_record_add(int fd, pid_t pid, struct err **err);
 NODISCARD int runtime_record_read(int steps_fd, const char *name, struct runtime_record *ret, struct err **err);
 void runtime_record_release(struct runtime_record *r);
 
-/* Kills what a record of this boot names and waits, at most timeout_ms, until it is gone; removes its groups and the record. */
+/* Kills the process that a record of this boot names, and all in its group, and waits, at most timeout_ms, until they are gone. An absent
+ * record is fine. */
+NODISCARD int runtime_record_kill(int steps_fd, const char *name, int timeout_ms, struct err **err);
+
+/* The same; then removes its groups and the record. */
 NODISCARD int runtime_record_bury(int steps_fd, const char *name, int timeout_ms, struct err **err);

@@ -37,8 +37,9 @@ struct process {
 	pthread_mutex_t lock;         /* over pidfd and cgroup_fd: killing is for any thread */
 	int pidfd, cgroup_fd;
 	bool killed, ended;
-	int steps_fd, devices_fd;     /* where the record, and a devices group of its own, are removed from */
-	char *record, *devices_group;
+	/* What is removed from where at the end. Its group goes by the helper, unless that is gone. */
+	int steps_fd, groups_fd, devices_fd;
+	char *record, *group, *devices_group;
 	struct runtime_stubs *stubs;
 	struct err *failed;           /* told by the child before it ended */
 };
@@ -117,6 +118,10 @@ static int add_groups(const struct spawner *s, struct runtime_request *q, const 
 		return -1;
 	q->run.cgroup_fd = runtime_request_fd(q, p->cgroup_fd);
 	q->run.cgroup_name = p->cgroup_fd >= 0 ? spec->cgroup : "";
+	if (p->cgroup_fd >= 0) {
+		p->groups_fd = fcntl(s->cgroups.unified_fd, F_DUPFD_CLOEXEC, 3);
+		p->group = xstrdup(spec->cgroup);
+	}
 	if (s->cgroups.memory_events)
 		q->run.flags |= PROTO_WATCH_OOM;
 	if (!spec->privileged_sys)
@@ -193,7 +198,7 @@ static void finish(struct process *p)
 int runtime_spawn(struct spawner *s, const struct runtime_spec *spec, struct process **ret, struct err **err)
 {
 	struct process *p = xcalloc(1, sizeof(*p));
-	*p = (struct process){ .answer_fd = -1, .pidfd = -1, .cgroup_fd = -1, .devices_fd = -1 };
+	*p = (struct process){ .answer_fd = -1, .pidfd = -1, .cgroup_fd = -1, .groups_fd = -1, .devices_fd = -1 };
 	p->steps_fd = fcntl(s->steps_fd, F_DUPFD_CLOEXEC, 3);
 	pthread_mutex_init(&p->lock, NULL);
 	struct runtime_request *q = xcalloc(1, sizeof(*q));
@@ -204,8 +209,8 @@ int runtime_spawn(struct spawner *s, const struct runtime_spec *spec, struct pro
 	free(q);
 	if (r < 0) {
 		finish(p);
-		if (p->cgroup_fd >= 0)
-			unlinkat(s->cgroups.unified_fd, spec->cgroup, AT_REMOVEDIR);
+		if (p->group)
+			unlinkat(p->groups_fd, p->group, AT_REMOVEDIR);
 		runtime_process_free(p);
 		return -1;
 	}
@@ -261,6 +266,8 @@ static void bury(struct process *p)
 	}
 	if (p->cgroup_fd >= 0 && runtime_cgroup_bury(p->cgroup_fd, BURY_MS, &e) < 0)
 		err_drop(&e);
+	for (int wait_ms = 1; p->group && unlinkat(p->groups_fd, p->group, AT_REMOVEDIR) < 0 && errno == EBUSY && wait_ms <= 64; wait_ms *= 2)
+		poll(NULL, 0, wait_ms);
 }
 
 static int ended(struct process *p, const struct proto_message *m, struct runtime_exit *ret, struct err **err)
@@ -313,7 +320,9 @@ void runtime_process_free(struct process *p)
 	mem_closep(&p->pidfd);
 	mem_closep(&p->cgroup_fd);
 	mem_closep(&p->steps_fd);
+	mem_closep(&p->groups_fd);
 	mem_closep(&p->devices_fd);
+	free(p->group);
 	runtime_stubs_remove(p->stubs);
 	free(p->record);
 	free(p->devices_group);

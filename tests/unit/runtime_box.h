@@ -31,12 +31,12 @@
 #include "runtime/strays.h"
 #include "runtime/user.h"
 
-#define STORE "7e577e57"
 #define LEASE "0123456789abcdef"
 
 static char *top;          /* temporary folder: rootfs/, run/ */
 static int top_fd, run_fd;
 static struct spawner *spawner;
+static char store[9];      /* of this process alone: its groups are found and killed by this name */
 static unsigned counter;
 
 static const char *const box_env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", NULL };
@@ -129,7 +129,7 @@ static void assert_sh(const char *script, const char *output)
 	assert_int_equal(status, 0);
 }
 
-static void assert_spec(struct runtime_spec *spec, const char *script, const char *output)
+__attribute__((unused)) static void assert_spec(struct runtime_spec *spec, const char *script, const char *output)
 {
 	_cleanup_(sb_releasep) struct sb out = { 0 };
 	box_sh_spec(spec, script, &out);
@@ -149,6 +149,7 @@ static void box_make_root(void)
 	static const char *const applets[] = { "sh", "grep", "tr", "ls", "cat", "sleep", "mount", "mknod", "id", "readlink", "head", "wc",
 					       "kill", "hostname", "chmod", "true", "pwd", "dd", "setsid", "stat", "ps", "env", "test",
 					       "umount", "ip", "mkdir", "awk", "touch", "chown", "unshare", "sed", "cut", "sort", "rm", "seq" };
+	snprintf(store, sizeof(store), "7e%06x", (unsigned)getpid() & 0xffffff);
 	char template[] = "/tmp/cbuild-box-XXXXXX";
 	assert_non_null(mkdtemp(template));
 	top = xstrdup(template);
@@ -172,7 +173,7 @@ static void box_make_root(void)
 static struct spawner *box_spawner(void)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	struct spawner_options o = { .run_fd = run_fd, .run_path = top, .store = STORE, .lease = LEASE };
+	struct spawner_options o = { .run_fd = run_fd, .run_path = top, .store = store, .lease = LEASE };
 	struct spawner *s = runtime_spawner_start(&o, &e);
 	if (!s)
 		fail_msg("%s (%s)", e->msg, e->hint ? e->hint : "");
@@ -196,6 +197,13 @@ static int box_teardown(void **state)
 	close(run_fd);
 	assert_int_equal(io_remove_tree(AT_FDCWD, top, &e), 0);
 	free(top);
+	static const char *const hierarchies[] = { "", "unified/", "devices/" };
+	for (size_t i = 0; i < ARRAY_SIZE(hierarchies); i++) {
+		char path[96];
+		snprintf(path, sizeof(path), "/sys/fs/cgroup/%scbuild/%s", hierarchies[i], store);
+		if (rmdir(path) < 0 && errno != ENOENT)
+			fail_msg("remove '%s': %s", path, strerror(errno));
+	}
 	return 0;
 }
 
