@@ -71,7 +71,8 @@ NODISCARD int cache_layer_info(struct cache *c, int64_t id, struct layer_info *r
 NODISCARD int cache_layer_find(struct cache *c, const struct digest *diffid, bool *ret_found, struct layer *ret, struct err **err);
 
 /* Unpacks a layer tar (compressed or not; the source is consumed and closed) as a pulled layer and checks it against `diffid`
- * (ERR_INTEGRITY; NULL: whatever it is). `parents`: the chain below, for hard links whose target lies there. `blob` (may be NULL):
+ * (ERR_INTEGRITY; NULL: whatever it is; with `blob` NULL too, as `import` does, the layer's diff ID is that of the tar that we write of
+ * it, since the one it came as is not kept). `parents`: the chain below, for hard links whose target lies there. `blob` (may be NULL):
  * the compressed blob, noted in `packed`. Of two that unpack one diffID the second takes the first's row. */
 NODISCARD int cache_layer_unpack(struct cache *c, struct source *tar, const struct digest *diffid, const struct chain *parents,
 				 const struct digest *blob, struct layer *ret, struct err **err);

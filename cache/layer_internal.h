@@ -12,6 +12,7 @@
 #include "cache/layer.h"
 
 struct err;
+struct manifest_total;
 struct stat;
 
 struct work {
@@ -36,6 +37,9 @@ const char *layer_kind_text(enum layer_kind kind);
 
 /* Removes overlay's work folder and renames the work to layers/<id>; rows are the caller's. */
 NODISCARD int layer_publish(struct work *w, struct err **err);
+
+/* Reads the folder `dir`/fs, writes its manifest beside it; M and diffID in *ret. See cache_layer_seal(). */
+NODISCARD int layer_seal_folder(int dir, int64_t started_ns, struct manifest_total *ret, struct err **err);
 
 /* The name of the file beside fs that carries a work's marks to the seal; gone after it. */
 #define LAYER_MARKS "marks"

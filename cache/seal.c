@@ -168,17 +168,23 @@ static int set_ready(struct cache *c, int64_t id, const struct manifest_total *t
 	return db_write_commit(&w, err);
 }
 
+int layer_seal_folder(int dir, int64_t started_ns, struct manifest_total *ret, struct err **err)
+{
+	struct seal s = { .started_ns = started_ns, .buf = xmalloc(READ_SIZE) };
+	int r = seal_folder(&s, dir, ret, err);
+	tar_writer_release(&s.tar);
+	map_release(&s.marks);
+	free(s.buf);
+	return r;
+}
+
 int cache_layer_seal(struct cache *c, int64_t id, int64_t started_ns, struct layer_info *ret, struct err **err)
 {
 	_cleanup_close_ int dir = -1;
 	if (layer_open(c->store, id, "", &dir, err) < 0)
 		return -1;
-	struct seal s = { .started_ns = started_ns, .buf = xmalloc(READ_SIZE) };
 	struct manifest_total t;
-	int r = seal_folder(&s, dir, &t, err);
-	tar_writer_release(&s.tar);
-	map_release(&s.marks);
-	free(s.buf);
+	int r = layer_seal_folder(dir, started_ns, &t, err);
 	store_dirty(c->store);
 	if (!r)
 		r = set_ready(c, id, &t, err);

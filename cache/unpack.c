@@ -149,8 +149,21 @@ static int list_folder(struct work *w, bool root, const struct digest *diffid, s
 	return manifest_writer_end(m, diffid, ret, err);
 }
 
+/* A tar that nobody knows by a digest and that nobody keeps: the layer is what our own tar of it is, so that it can be written again. */
+static int adopt_folder(struct work *w, struct digest *ret_diffid, struct manifest_total *ret, struct err **err)
+{
+	_cleanup_close_ int dir = openat(w->store->root_fd, w->path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0)
+		return err_sys(err, "open folder '%s'", w->path);
+	if (layer_seal_folder(dir, INT64_MAX, ret, err) < 0)
+		return -1;
+	*ret_diffid = ret->diffid;
+	return 0;
+}
+
 /* Reads the tar into the work's folder; the source is closed in every case. */
-static int read_tar(struct cache *c, struct work *w, struct source *tar, const struct chain *parents, struct unpacked *ret, struct err **err)
+static int read_tar(struct cache *c, struct work *w, struct source *tar, const struct chain *parents, bool own, struct unpacked *ret,
+		    struct err **err)
 {
 	uint64_t packed = 0;
 	struct source *plain = zip_source(pipe_count(tar, &packed), &ret->kind, err);
@@ -172,6 +185,8 @@ static int read_tar(struct cache *c, struct work *w, struct source *tar, const s
 	if (r < 0)
 		return -1;
 	ret->bound = lender.used;
+	if (own)
+		return adopt_folder(w, &ret->diffid, &ret->total, err);
 	return list_folder(w, result.root, &ret->diffid, &ret->total, err);
 }
 
@@ -227,12 +242,13 @@ static int drop_stale(struct cache *c, const struct digest *diffid, const struct
 static int set_pulled(struct cache *c, int64_t id, const struct unpacked *u, const struct digest *bound, struct err **err)
 {
 	struct stmt *s = db_prepare(c, DB_INDEX,
-				    "UPDATE layer SET state = 'ready', kind = 'pulled', diffid = ?, size = ?, entries = ?, boot = ?,"
+				    "UPDATE layer SET state = 'ready', kind = 'pulled', diffid = ?, m = ?, size = ?, entries = ?, boot = ?,"
 				    " bound = ? WHERE id = ?",
 				    err);
 	if (!s)
 		return -1;
 	db_bind_digest(s, &u->diffid);
+	db_bind_digest(s, digest_is_zero(&u->total.m) ? NULL : &u->total.m);
 	db_bind_int(s, (int64_t)u->total.bytes);
 	db_bind_int(s, (int64_t)u->total.entries);
 	db_bind_c(s, c->store->boot);
@@ -282,7 +298,7 @@ static int unpack_work(struct cache *c, struct work *w, struct source *tar, cons
 		       const struct digest *blob, struct layer *ret, struct err **err)
 {
 	struct unpacked u = { 0 };
-	if (read_tar(c, w, tar, parents, &u, err) < 0)
+	if (read_tar(c, w, tar, parents, !diffid && !blob, &u, err) < 0)
 		return -1;
 	if (diffid && !digest_eq(&u.diffid, diffid)) {
 		char want[DIGEST_TEXT], got[DIGEST_TEXT];
@@ -391,7 +407,7 @@ static int write_blob(struct cache *c, const struct layer *l, enum zip_kind kind
 	if (r < 0)
 		return -1;
 	if (!digest_eq(&got, &l->diffid))
-		return err_set(err, ERR_INTEGRITY, "its files no longer give the digest it was made with");
+		return err_set(err, ERR_INTEGRITY, "its files do not give its digest (a pulled layer needs the blob it came as)");
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include "base/path.h"
 #include "base/proc.h"
 #include "base/zip.h"
+#include "cache/blob.h"
 #include "cache/manifest.h"
 #include "cache/oci.h"
 #include "tests/unit/cache_help.h"
@@ -461,6 +462,108 @@ static void test_round_trip(void **state)
 	assert_int_equal(e->code, ERR_INTEGRITY);
 }
 
+/* A tar made by others, in an order of its own, without blob: the layer is what we write of it. Packed in each form, once. */
+static void test_import_and_pack(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	_cleanup_free_ char *dir = xasprintf("%s/foreign", f->w.path), *tar = xasprintf("%s/foreign.tar", f->w.path);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(fd, "etc", 0755), 0);
+	put(fd, "etc/a", "text of a file that is longer than nothing", 0644);
+	put(fd, "etc/b", "b", 0644);
+	_cleanup_(sb_releasep) struct sb out = { 0 };
+	capture(&out, (const char *const[]){ "tar", "--format=gnu", "-C", dir, "-cf", tar, "./etc/b", "./etc", NULL });
+	struct layer l, again;
+	struct layer_info info;
+	struct digest d;
+	unpack_file(f, "foreign.tar", NULL, NULL, &l);
+	to_file(f, l.id, "ours.tar", &d);
+	assert_true(digest_eq(&d, &l.diffid));
+	unpack_file(f, "foreign.tar", NULL, NULL, &again);
+	assert_int_equal(again.id, l.id);
+	MUST(cache_layer_info(f->c, l.id, &info, &err));
+	assert_false(digest_is_zero(&info.m));
+	assert_int_equal(info.entries, 3);
+	static const struct {
+		const char *form, *type;
+		enum zip_kind kind;
+	} forms[] = { { "gzip", OCI_LAYER_GZIP, ZIP_GZIP }, { "zstd", OCI_LAYER_ZSTD, ZIP_ZSTD }, { "none", OCI_LAYER, ZIP_NONE } };
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		struct digest blob, twice;
+		uint64_t size;
+		struct str type;
+		MUST(cache_layer_pack(f->c, &l, forms[i].form, &blob, &size, &type, &err));
+		assert_true(str_eq_c(type, forms[i].type));
+		MUST(cache_layer_pack(f->c, &l, forms[i].form, &twice, &size, &type, &err));
+		assert_true(digest_eq(&blob, &twice));
+		int b;
+		uint64_t n;
+		MUST(cache_blob_open(f->c, &blob, &b, &n, &err));
+		assert_int_equal(n, size);
+		struct err *e = NULL;
+		enum zip_kind kind;
+		struct source *s = zip_source(io_source_fd(b, true, "blob"), &kind, &e);
+		assert_int_equal(kind, forms[i].kind);
+		_cleanup_(sb_releasep) struct sb plain = { 0 };
+		char buf[1000];
+		for (ssize_t k; (k = io_read(s, buf, sizeof(buf))) > 0;)
+			sb_add(&plain, buf, (size_t)k);
+		assert_int_equal(io_source_close(s, &e), 0);
+		d = digest_of(plain.p, plain.n);
+		assert_true(digest_eq(&d, &l.diffid));
+	}
+	uint64_t size;
+	struct str type;
+	_cleanup_(err_dropp) struct err *bad = NULL;
+	assert_int_equal(cache_layer_pack(f->c, &l, "lz4", &d, &size, &type, &bad), -1);
+}
+
+/* A hard link into a layer below: the target comes along, and the layer is for that parent only. */
+static void test_borrowed_link(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct work *w = begin(f);
+	assert_int_equal(mkdirat(cache_work_fs_fd(w), "opt", 0711), 0);
+	put(cache_work_fs_fd(w), "opt/perl", "#!perl", 0755);
+	struct layer_info info;
+	struct layer below = finish(f, w, INT64_MAX, &info);
+	struct chain chain = { &below, 1 };
+	static const char make[] = "import tarfile,sys\n"
+				   "t=tarfile.open(sys.argv[1],'w')\n"
+				   "i=tarfile.TarInfo('usr/perl5');i.type=tarfile.LNKTYPE;i.linkname='opt/perl'\n"
+				   "t.addfile(i);t.close()\n";
+	_cleanup_free_ char *tar = xasprintf("%s/link.tar", f->w.path);
+	_cleanup_(sb_releasep) struct sb out = { 0 };
+	capture(&out, (const char *const[]){ "python3", "-c", make, tar, NULL });
+	struct layer l;
+	_cleanup_(err_dropp) struct err *e = NULL;
+	struct digest blob = digest_of("some blob", 9);
+	int fd = open(tar, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(cache_layer_unpack(f->c, io_source_fd(fd, true, "link.tar"), NULL, NULL, &blob, &l, &e), -1);
+	assert_int_equal(e->code, ERR_NOT_FOUND);
+	fd = open(tar, O_RDONLY | O_CLOEXEC);
+	MUST(cache_layer_unpack(f->c, io_source_fd(fd, true, "link.tar"), NULL, &chain, &blob, &l, &err));
+	char path[64];
+	struct stat a, b;
+	snprintf(path, sizeof(path), "r/layers/%lld/fs/opt/perl", (long long)l.id);
+	assert_int_equal(fstatat(f->w.fd, path, &a, 0), 0);
+	snprintf(path, sizeof(path), "r/layers/%lld/fs/usr/perl5", (long long)l.id);
+	assert_int_equal(fstatat(f->w.fd, path, &b, 0), 0);
+	assert_true(a.st_ino == b.st_ino && a.st_nlink == 2 && (a.st_mode & 07777) == 0755 && a.st_mtim.tv_nsec == 123456789);
+	snprintf(path, sizeof(path), "r/layers/%lld/fs/opt", (long long)l.id);
+	assert_int_equal(fstatat(f->w.fd, path, &a, 0), 0);
+	assert_int_equal(a.st_mode & 07777, 0711);
+	bool found;
+	struct layer other;
+	MUST(cache_layer_find(f->c, &l.diffid, &found, &other, &err));
+	assert_false(found);
+}
+
 static void test_many_lower(void **state)
 {
 	struct fixture *f = *state;
@@ -502,7 +605,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_seal_and_tar), cmocka_unit_test(test_flags),      cmocka_unit_test(test_whiteout_name),
 		cmocka_unit_test(test_mount),        cmocka_unit_test(test_merged_view), cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_many_lower),
+		cmocka_unit_test(test_import_and_pack), cmocka_unit_test(test_borrowed_link), cmocka_unit_test(test_many_lower),
 	};
 	if (geteuid() != 0) {
 		puts("layers are made as root only");
