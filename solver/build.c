@@ -154,140 +154,6 @@ static int make_plan(struct build *b, struct err **err)
 	return plan_graph(bases, &b->plan, err);
 }
 
-/* ---- graph */
-
-static const struct op_class *class_of(enum plan_kind k)
-{
-	switch (k) {
-	case PLAN_SCRATCH:
-		return &op_scratch;
-	case PLAN_IMAGE:
-		return &op_image;
-	case PLAN_CONTEXT:
-		return &op_context;
-	case PLAN_RUN:
-		return &op_run;
-	case PLAN_COPY:
-		return &op_copy;
-	case PLAN_WORKDIR:
-		return &op_workdir;
-	}
-	BUG("no such kind of step: %d", k);
-}
-
-/* A fixed vertex's result id and, for scratch and local images, its files. */
-static void fix(struct build *b, struct step *s)
-{
-	(void)b;
-	if (s->plan->kind == PLAN_SCRATCH) {
-		struct digest r = key_scratch();
-		graph_fix(s->v, &r, files_new((struct chain){ 0 }));
-		return;
-	}
-	const struct resolved *image = s->plan->base->caller;
-	struct digest r = image->image.n_diff_ids ? oci_chain_id(image->image.diff_ids, image->image.n_diff_ids) : key_scratch();
-	bool here = image->local;
-	for (size_t i = 0; here && i < image->chain.n; i++)
-		here = !image->chain.v[i].absent;
-	graph_fix(s->v, &r, here ? files_new(chain_append(&image->chain, NULL)) : NULL);
-}
-
-static struct selection *select_source(struct build *b, const struct plan_step *p, const struct plan_source *src, struct selection *sel)
-{
-	sel->source = src->path;
-	sel->excludes = p->excludes;
-	sel->n_excludes = p->n_excludes;
-	sel->parents = p->parents;
-	sel->mask_mode = p->chmod.n && p->chmod.p[0] >= '0' && p->chmod.p[0] <= '7';
-	sel->mask_owner = p->chown.n && p->chown.p[0] >= '0' && p->chown.p[0] <= '9';
-	(void)b;
-	return sel;
-}
-
-static int add_step(struct build *b, struct plan_step *p, struct err **err)
-{
-	struct step *s = arena_new_of(b->arena, struct step);
-	unsigned n = (p->parent != NULL) + (p->kind == PLAN_COPY ? (unsigned)p->n_sources : 0);
-	s->b = b;
-	s->plan = p;
-	s->lock_fd = s->cancel_fd = -1;
-	struct str id = arena_printf(b->arena, "%u %.*s", p->index, STR_ARG(p->display));
-	s->event_id = digest_of(id.p, id.n);
-	s->v = graph_vertex(b->graph, class_of(p->kind), s, n);
-	s->selections = arena_array_of(b->arena, struct selection, n);
-	b->steps[p->index] = s;
-	if (p->parent) {
-		s->v->has_parent = true;
-		s->v->inputs[0].vertex = b->steps[p->parent->index]->v;
-	}
-	if (p->kind == PLAN_COPY) {
-		for (size_t i = 0; i < p->n_sources; i++) {
-			struct input *in = &s->v->inputs[i + s->v->has_parent];
-			in->vertex = b->steps[p->sources[i].from->index]->v;
-			in->by_content = true;
-			in->sel = cache_selection_digest(select_source(b, p, &p->sources[i], &s->selections[i + s->v->has_parent]));
-		}
-		s->v->op = op_copy_digest(p);
-	} else if (p->kind == PLAN_RUN) {
-		s->v->op = op_run_digest(p);
-	} else if (p->kind == PLAN_WORKDIR) {
-		s->v->op = op_workdir_digest(p);
-	} else if (p->kind == PLAN_CONTEXT) {
-		if (context_open(b, p->context, &s->context, err) < 0)
-			return -1;
-	} else {
-		fix(b, s);
-	}
-	s->v->forced = b->o->no_cache && (p->kind == PLAN_RUN || p->kind == PLAN_COPY);
-	graph_link(b->graph, s->v);
-	return 0;
-}
-
-static void on_transition(void *arg, struct vertex *v)
-{
-	(void)arg;
-	struct step *s = v->owner;
-	const char *error = v->error ? v->error->msg : NULL;
-	if (v->class == &op_context || v->class == &op_scratch)
-		return;
-	switch (v->state) {
-	case VERTEX_RUNNING:
-		s->shown = true;
-		step_event(s, EVENT_STARTED, NULL);
-		break;
-	case VERTEX_SEALING:
-		step_event(s, EVENT_DONE, NULL);
-		break;
-	case VERTEX_DONE:
-		if (v->how == HOW_CACHED || v->how == HOW_CUT_OFF)
-			step_event(s, EVENT_CACHED, NULL);
-		else if (v->how == HOW_FIXED)
-			step_event(s, s->shown ? EVENT_DONE : EVENT_CACHED, NULL);
-		break;
-	case VERTEX_FAILED:
-		step_event(s, EVENT_FAILED, error);
-		break;
-	case VERTEX_CANCELED:
-		if (s->shown)
-			step_event(s, EVENT_CANCELED, error);
-		break;
-	default:
-		break;
-	}
-}
-
-static int make_graph(struct build *b, struct err **err)
-{
-	struct graph_hooks hooks = { .transition = on_transition, .arg = b, .slots = b->env->jobs };
-	results_init(b);
-	b->graph = graph_new(b->arena, &b->results, &hooks);
-	b->steps = arena_array_of(b->arena, struct step *, b->plan->n_steps);
-	for (size_t i = 0; i < b->plan->n_steps; i++)
-		if (add_step(b, b->plan->steps[i], err) < 0)
-			return -1;
-	return 0;
-}
-
 /* ---- the loop */
 
 /* Jobs that only write records may still run when the graph has ended. */
@@ -312,28 +178,22 @@ static void run_graph(struct build *b)
 /* The first failure in the order of the plan that is not a cancellation. */
 static int graph_error(struct build *b, struct err **err)
 {
-	struct err *canceled = NULL;
 	for (size_t i = 0; i < b->plan->n_steps; i++) {
 		struct step *s = b->steps[i];
-		struct err *e = s->v->error;
-		if (!e)
+		if (!s->v->error || s->v->error->code == ERR_CANCELED)
 			continue;
-		if (e->code == ERR_CANCELED) {
-			canceled = e;
-			continue;
-		}
-		s->v->error = NULL;
-		err_move(err, e);
+		err_move(err, STEAL(s->v->error));
 		return err_at(err, s->plan->at);
 	}
-	(void)canceled;
 	return err_set(err, ERR_CANCELED, "build: canceled");
 }
 
 static void count_steps(struct build *b, struct build_result *ret)
 {
-	for (size_t i = 0; i < b->plan->n_steps; i++) {
-		enum vertex_how how = b->steps[i]->v->how;
+	unsigned n;
+	struct vertex **all = graph_all(b->graph, &n);
+	for (unsigned i = 0; i < n; i++) {
+		enum vertex_how how = all[i]->how;
 		ret->ran += how == HOW_RAN;
 		ret->cached += how == HOW_CACHED || how == HOW_CUT_OFF;
 	}
@@ -381,7 +241,7 @@ static int run_build(struct build *b, struct build_result *ret, struct err **err
 			err_status(err, 3);
 		return -1;
 	}
-	if (make_graph(b, err) < 0)
+	if (vertices_make(b, err) < 0)
 		return -1;
 	run_graph(b);
 	count_steps(b, ret);
@@ -430,10 +290,7 @@ int solver_build(const struct build_env *env, const struct build_options *o, str
 	/* Jobs hold references: none may be left when the graph goes. */
 	while (jobs_left(&b))
 		wait_some(&b, INT64_MAX);
-	for (size_t i = 0; b.steps && i < b.plan->n_steps; i++)
-		if (b.steps[i])
-			mem_closep(&b.steps[i]->cancel_fd);
-	graph_free(b.graph);
+	vertices_free(&b);
 	pool_free(b.waiters);
 	context_free_all(&b);
 	for (size_t i = 0; i < b.arenas.n; i++)

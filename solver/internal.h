@@ -24,7 +24,7 @@ struct build {
 	struct graph *graph;
 	struct pool *waiters;               /* threads of RUNs and pulls; made when one starts */
 	struct results results;
-	struct step **steps;                /* by plan_step.index */
+	struct step **steps;                /* by plan_step.index; equal steps share one */
 	struct context *contexts;           /* opened ones, a list */
 	char *id;                           /* "20261124T220000-4f2a": logs/<id>/ */
 	pthread_mutex_t etc_lock;           /* of what op_run makes once a build */
@@ -71,6 +71,10 @@ struct pool *build_waiters(struct build *b);
 /* After a step's files are committed: tells the core and seals the layer on the cpu pool (M, diff ID), then tells the core again.
  * `j` is the job that ran the step: `layer`, `created_ns`, `started_ns` and `parent` are set. */
 void step_committed(struct step_job *j);
+
+/* Makes the graph of b->plan: one vertex for each distinct step (b->steps[i] of equal steps are the same). Frees it. */
+NODISCARD int vertices_make(struct build *b, struct err **err);
+void vertices_free(struct build *b);
 
 /* Classes of vertices. */
 extern const struct op_class op_scratch, op_image, op_context, op_run, op_copy, op_workdir;
