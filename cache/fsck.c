@@ -350,7 +350,7 @@ static void check_trash(struct fsck *f)
 	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return;
 	for (char **n = names; n && *n; n++)
-		finding(f, "trash/%s: it was not removed", *n);
+		finding(f, "trash/%s: it cannot be removed", *n);
 }
 
 int cache_fsck(struct cache *c, bool data, void (*say)(void *arg, const char *text), void *arg,
@@ -362,6 +362,9 @@ int cache_fsck(struct cache *c, bool data, void (*say)(void *arg, const char *te
 	    check_blob_files(&f, err) < 0 || check_leases(&f, err) < 0)
 		return -1;
 	check_guesses(&f);
+	/* Being there is no fault of it; that it cannot be removed is. */
+	if (!f.s->read_only)
+		store_clear_trash(f.s);
 	check_trash(&f);
 	*ret_bad = f.bad;
 	return 0;

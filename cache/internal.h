@@ -211,8 +211,8 @@ NODISCARD int blob_publish(struct cache *c, const char *tmp, const struct digest
 /* After a write with blob_publish() failed: removes the file again if it has no row. */
 void blob_retract(struct cache *c, const struct digest *d);
 
-/* Within a write: replaces images.json, the copy of the names that a repair starts from, by what table `name` says. */
-NODISCARD int names_write_copy(struct cache *c, struct err **err);
+/* Replaces images.json, the copy of the names that a repair starts from, by what table `name` says. Not within a write. */
+NODISCARD int names_renew_copy(struct cache *c, struct err **err);
 
 /* Whether a layer is ready and has this diff ID, by its row. A row with a wrong sum is taken out of use and said. */
 NODISCARD int layer_is_live(struct cache *c, const struct layer *l, bool *ret, struct err **err);

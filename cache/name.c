@@ -23,7 +23,8 @@ static int no_such_image(struct str text, struct err **err)
 
 /* ---- images.json */
 
-int names_write_copy(struct cache *c, struct err **err)
+/* Within a write. */
+static int write_copy(struct cache *c, struct err **err)
 {
 	struct store *s = c->store;
 	_cleanup_(db_donep) struct stmt *q =
@@ -52,6 +53,28 @@ int names_write_copy(struct cache *c, struct err **err)
 		return -1;
 	if (renameat(s->root_fd, path, s->root_fd, "images.json") < 0)
 		return err_sys(err, "rename '%s/%s' to 'images.json'", s->root, path);
+	return 0;
+}
+
+int names_renew_copy(struct cache *c, struct err **err)
+{
+	_cleanup_(db_write_endp) struct write w = { 0 };
+	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 || write_copy(c, err) < 0)
+		return -1;
+	return db_write_commit(&w, err);
+}
+
+/*
+ * Commits a write that changed names, then renews the copy: never ahead of the table, and a full disk does not undo the names. A
+ * write keeps two processes from overtaking each other; who is killed in between is swept, which renews it too.
+ */
+static int commit_names(struct cache *c, struct write *w, struct err **err)
+{
+	_cleanup_(err_dropp) struct err *e = NULL;
+	if (db_write_commit(w, err) < 0)
+		return -1;
+	if (names_renew_copy(c, &e) < 0)
+		store_warn(c->store, "images.json is not up to date: %s", e->msg);
 	return 0;
 }
 
@@ -323,10 +346,9 @@ static int drop_image(struct cache *c, const struct digest *id, struct err **err
 		return 0;
 	if (cache_store_lease(c->store, err) < 0 ||
 	    db_write_begin(&w, c, DB_INDEX, DB_FULL, err) < 0 || delete_image(c, id, err) < 0 ||
-	    exec_id(c, "DELETE FROM name WHERE image = ?", id, err) < 0 ||
-	    names_write_copy(c, err) < 0)
+	    exec_id(c, "DELETE FROM name WHERE image = ?", id, err) < 0)
 		return -1;
-	return db_write_commit(&w, err);
+	return commit_names(c, &w, err);
 }
 
 static int put_name(struct cache *c, struct str full, const struct digest *id,
@@ -416,9 +438,7 @@ static int put_image(struct cache *c, const struct new_image *i, const struct st
 	for (size_t k = 0; k < n_names; k++)
 		if (put_name(c, names[k], &i->id, i->manifest, err) < 0)
 			return -1;
-	if (n_names && names_write_copy(c, err) < 0)
-		return -1;
-	return db_write_commit(&w, err);
+	return n_names ? commit_names(c, &w, err) : db_write_commit(&w, err);
 }
 
 /* What the config says, checked against the chain. */
@@ -515,9 +535,7 @@ int cache_name_set(struct cache *c, struct str full, const struct digest *id, st
 	if (r <= 0)
 		return r < 0 ? -1 : no_such_image(str_c(digest_text(id, text)), err);
 	const struct digest *manifest = digest_is_zero(&i.manifest) ? NULL : &i.manifest;
-	if (put_name(c, full, id, manifest, err) < 0 || names_write_copy(c, err) < 0)
-		return -1;
-	return db_write_commit(&w, err);
+	return put_name(c, full, id, manifest, err) < 0 ? -1 : commit_names(c, &w, err);
 }
 
 int cache_name_del(struct cache *c, struct str full, bool *ret_last, struct digest *ret_id,
@@ -542,10 +560,8 @@ int cache_name_del(struct cache *c, struct str full, bool *ret_last, struct dige
 		return -1;
 	db_bind_digest(left, &id);
 	int r = db_step(left, err);
-	if (r < 0 || names_write_copy(c, err) < 0)
-		return -1;
 	db_done(left);
-	if (db_write_commit(&w, err) < 0)
+	if (r < 0 || commit_names(c, &w, err) < 0)
 		return -1;
 	if (ret_last)
 		*ret_last = r == 0;

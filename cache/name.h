@@ -1,6 +1,6 @@
 /*
  * name: images of the store and their names. An image is its config (a blob too) and its chain of layers; a name is a full
- * reference. images.json (name → digest) is replaced inside each transaction that changes `name`.
+ * reference. images.json (name → digest), a copy for repair, is replaced after each transaction that changes `name`.
  */
 #pragma once
 

@@ -398,15 +398,6 @@ static int sweep_unsynced(struct store *s, struct cache *c, struct err **err)
 	return r;
 }
 
-/* images.json is renamed before the commit: who was killed in between left it ahead of the table. */
-static int mend_names(struct cache *c, struct err **err)
-{
-	_cleanup_(db_write_endp) struct write w = { 0 };
-	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 || names_write_copy(c, err) < 0)
-		return -1;
-	return db_write_commit(&w, err);
-}
-
 int store_sweep(struct store *s, struct cache *c, struct err **err)
 {
 	_cleanup_(store_list_freep) char **trash = store_list(s, "trash");
@@ -427,7 +418,7 @@ int store_sweep(struct store *s, struct cache *c, struct err **err)
 		return -1;
 	if (swept &&
 	    (sweep_strange_layers(s, c, err) < 0 || sweep_strange_blobs(s, c, err) < 0 ||
-	     mend_names(c, err) < 0))
+	     names_renew_copy(c, err) < 0))
 		return -1;
 	return 0;
 }
