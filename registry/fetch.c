@@ -46,10 +46,14 @@ static bool stopped(const struct registry *r, const struct fetch *f)
 static int open_partial(struct transfer *t, struct cache *c, bool *ret_done, struct err **err)
 {
 	int root = cache_store_root_fd(t->r->o.store);
-	if (io_mkdirs(root, "tmp/partial", 0700, err) < 0)
-		return -1;
-	for (;;) {
+	for (bool made = false;;) {
 		_cleanup_close_ int fd = openat(root, t->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0 && errno == ENOENT && !made) {
+			if (io_mkdirs(root, "tmp/partial", 0700, err) < 0)
+				return -1;
+			made = true;
+			continue;
+		}
 		if (fd < 0)
 			return err_sys(err, "open download '%s'", t->path);
 		while (flock(fd, LOCK_EX | LOCK_NB) < 0) {

@@ -301,24 +301,43 @@ static struct digest named_before(struct cache *c, struct str full)
 	return cache_name_get(c, full, &id, &e) < 0 ? (struct digest){ 0 } : id;
 }
 
+/* `cbuild pull` is a step of its own for who shows progress. */
+static void show_step(const struct registry *r, struct str name, enum event_state state)
+{
+	event_emit(r->o.events, &(struct event){ .kind = EVENT_VERTEX, .vertex = digest_of(name.p, name.n), .name = name, .state = state });
+}
+
+static int pull_image(struct registry *r, struct cache *c, struct arena *a, const struct ref *ref, const struct oci_platform *platform,
+		      struct str step, struct resolved *ret, bool *ret_new, struct err **err)
+{
+	struct chain chain = { 0 };
+	struct digest id, vertex = digest_of(step.p, step.n);
+	if (registry_resolve(r, c, a, ref, platform, REGISTRY_PULL_ALWAYS, ret, err) < 0)
+		return -1;
+	struct digest before = named_before(c, ret->ref_text);
+	if (registry_pull_layers(r, c, ret, &vertex, &chain, err) < 0)
+		return -1;
+	int rc = ret->local ? 0 : cache_image_put(c, ret->config, &chain, &ret->manifest_digest, &ret->ref_text, 1, &id, err);
+	chain_release(&chain);
+	*ret_new = !digest_eq(&before, &ret->config_digest);
+	return rc < 0 ? err_wrap(err, "pull '%.*s'", STR_ARG(ret->ref_text)) : 0;
+}
+
 int registry_pull(struct registry *r, struct cache *c, struct arena *a, struct str text, const struct oci_platform *platform,
 		  struct resolved *ret, bool *ret_new, struct err **err)
 {
 	struct ref ref;
 	struct resolved image;
-	struct chain chain = { 0 };
-	struct digest id;
-	if (ref_parse(a, text, &ref, err) < 0 || registry_resolve(r, c, a, &ref, platform, REGISTRY_PULL_ALWAYS, &image, err) < 0)
+	bool fresh;
+	if (ref_parse(a, text, &ref, err) < 0)
 		return -1;
-	struct digest before = named_before(c, image.ref_text);
-	struct digest vertex = digest_of(image.ref_text.p, image.ref_text.n);
-	if (registry_pull_layers(r, c, &image, &vertex, &chain, err) < 0)
-		return -1;
-	int rc = image.local ? 0 : cache_image_put(c, image.config, &chain, &image.manifest_digest, &image.ref_text, 1, &id, err);
-	chain_release(&chain);
+	struct str step = arena_printf(a, "pull %.*s", STR_ARG(ref_familiar(a, &ref)));
+	show_step(r, step, EVENT_STARTED);
+	int rc = pull_image(r, c, a, &ref, platform, step, &image, &fresh, err);
+	show_step(r, step, rc < 0 ? EVENT_FAILED : EVENT_DONE);
 	if (rc < 0)
-		return err_wrap(err, "pull '%.*s'", STR_ARG(image.ref_text));
-	*ret_new = !digest_eq(&before, &image.config_digest);
+		return -1;
+	*ret_new = fresh;
 	*ret = image;
 	return 0;
 }
