@@ -27,7 +27,7 @@ struct build_flags {
 #define AT(member) offsetof(struct build_flags, member)
 static const struct option_row options[] = {
 	{ 0, "build-arg", OPT_LIST, AT(build_args), "NAME[=VALUE]", "Set a build argument; without a value: from the environment" },
-	{ 0, "build-context", OPT_LIST, AT(contexts), "NAME=DIR", "A further folder to COPY from or to stand on" },
+	{ 0, "build-context", OPT_LIST, AT(contexts), "NAME=DIR", "A further folder, or docker-image://REF, to COPY from or to stand on" },
 	{ 0, "compress", OPT_IGNORED, 0, NULL, "Accepted: there is no transfer that could be compressed" },
 	{ 'f', "file", OPT_STR, AT(file), "FILE", "The Dockerfile (default: PATH/Dockerfile; -: from stdin)" },
 	{ 0, "force-rm", OPT_IGNORED, 0, NULL, "Accepted: there are no intermediate containers" },
@@ -107,7 +107,7 @@ static int pairs_of(struct request *r, const struct opt_list *l, const char *opt
 	return 0;
 }
 
-/* --build-context NAME=DIR: names are compared like image names, lower-case. */
+/* --build-context NAME=DIR or docker-image://REF: names are compared like image names, lower-case. */
 static int contexts_of(struct request *r, struct err **err)
 {
 	const struct plan_pair *list;
@@ -116,9 +116,10 @@ static int contexts_of(struct request *r, struct err **err)
 	for (size_t i = 0; i < r->o.plan.n_contexts; i++) {
 		struct plan_pair *p = (struct plan_pair *)(uintptr_t)&list[i];
 		struct stat st;
-		if (str_find_str(p->value, STR("://"), 0) != SIZE_MAX)
-			return err_set(err, ERR_UNSUPPORTED, "not supported yet: --build-context %.*s: only folders are", STR_ARG(p->value));
-		if (stat(arena_cstr(r->arena, p->value), &st) < 0 || !S_ISDIR(st.st_mode))
+		bool image = str_starts(p->value, STR("docker-image://"));
+		if (!image && str_find_str(p->value, STR("://"), 0) != SIZE_MAX)
+			return err_set(err, ERR_UNSUPPORTED, "not supported yet: --build-context %.*s: only folders and images are", STR_ARG(p->value));
+		if (!image && (stat(arena_cstr(r->arena, p->value), &st) < 0 || !S_ISDIR(st.st_mode)))
 			return err_set(err, ERR_NOT_FOUND, "build context '%.*s': '%.*s' is no folder", STR_ARG(p->name), STR_ARG(p->value)),
 			       err_status(err, 3);
 		char *lower = arena_cstr(r->arena, p->name);

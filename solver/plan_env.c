@@ -5,7 +5,7 @@
 
 /* What planning one Dockerfile may take. The largest real files stay far below; without a bound, values that double, or lists that are
  * walked for each of their members, would take any machine's memory or time. */
-enum { MAX_PLAN = 512 << 20, MAX_VARIABLES = 20000, MAX_ARGS = 2000 };
+enum { MAX_PLAN = 256 << 20, MAX_VARIABLES = 10000, MAX_ARGS = 2000, MAX_WORK = 1000000000, NEAR_WORK = 50 };
 
 void *plan_grow(struct arena *a, void *v, size_t n, size_t *cap, size_t size)
 {
@@ -18,8 +18,12 @@ void *plan_grow(struct arena *a, void *v, size_t n, size_t *cap, size_t size)
 	return wider;
 }
 
-int plan_check_size(const struct plan_bases *b, const struct plan_state *s, struct err **err)
+int plan_check_size(struct plan_bases *b, const struct plan_state *s, struct err **err)
 {
+	if (s)
+		b->work += s->env.n + s->img.config.n_labels + s->img.config.volumes.n;
+	if (b->work > MAX_WORK)
+		return err_set(err, ERR_LIMIT, "planning this Dockerfile takes more than %d steps", MAX_WORK);
 	if (arena_used(b->a) - b->arena_before > MAX_PLAN)
 		return err_set(err, ERR_LIMIT, "planning this Dockerfile needs more than %d MiB", MAX_PLAN >> 20);
 	if (b->globals.n > MAX_VARIABLES || (s && (s->env.n > MAX_VARIABLES || s->img.config.n_labels > MAX_VARIABLES ||
@@ -143,6 +147,7 @@ void plan_report_undefined(const struct plan_at *p, const struct df_expansion *x
 		if (is_declared(p->s, name))
 			continue;
 		struct str near = plan_env_near(p->b->a, &p->s->env, name);
+		p->b->work += NEAR_WORK * p->s->env.n;
 		df_lint_warn(p->b->lint, LINT_UNDEFINED_VAR, p->cmd->trigger ? NULL : p->cmd->ins, p->cmd->at,
 			     near.p ? "Usage of undefined variable '$%.*s' (did you mean $%.*s?)" : "Usage of undefined variable '$%.*s'",
 			     STR_ARG(name), STR_ARG(near));

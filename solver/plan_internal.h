@@ -50,7 +50,7 @@ struct plan_cmd {
 	size_t n_sources;
 };
 
-/* A declared ARG of a stage chain. */
+/* A declared ARG of a stage chain: each name once, at its first place with its last value. */
 struct plan_arg {
 	struct str name, value;       /* value p NULL: unset */
 };
@@ -109,6 +109,7 @@ struct plan_bases {
 	bool has_epoch;
 	int64_t epoch_s;
 	size_t arena_before;
+	uint64_t work;                /* comparisons along lists, about: bounded by plan_check_size() */
 
 	/* second pass */
 	struct plan_step **steps;
@@ -148,7 +149,7 @@ void plan_report_undefined(const struct plan_at *p, const struct df_expansion *x
 /* The nearest of an environment's names. */
 struct str plan_env_near(struct arena *a, const struct plan_env *e, struct str name);
 /* ERR_LIMIT when a Dockerfile makes the plan, or a stage's lists (s may be NULL), grow beyond what any real one needs. */
-NODISCARD int plan_check_size(const struct plan_bases *b, const struct plan_state *s, struct err **err);
+NODISCARD int plan_check_size(struct plan_bases *b, const struct plan_state *s, struct err **err);
 
 /* plan_source.c */
 struct plan_state *plan_state_new(struct plan_bases *b);

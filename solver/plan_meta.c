@@ -109,6 +109,24 @@ static int arg_value(const struct plan_at *p, const struct df_pair *pair, struct
 	return 0;
 }
 
+static void declare(struct arena *a, struct plan_state *s, const struct plan_arg *one)
+{
+	for (size_t i = 0; i < s->n_args; i++) {
+		if (!str_eq(s->args[i].name, one->name))
+			continue;
+		if (s->n_args == s->cap_args) {
+			/* It may be the base's list. */
+			struct plan_arg *own = arena_array_of(a, struct plan_arg, s->n_args + 8);
+			memcpy(own, s->args, s->n_args * sizeof(*own));
+			s->args = own;
+			s->cap_args = s->n_args + 8;
+		}
+		s->args[i].value = one->value;
+		return;
+	}
+	PLAN_ADD(a, s->args, s->n_args, s->cap_args, *one);
+}
+
 static int arg(const struct plan_at *p, struct err **err)
 {
 	const struct df_instruction *ins = p->cmd->ins;
@@ -122,7 +140,7 @@ static int arg(const struct plan_at *p, struct err **err)
 			return -1;
 		if (one.value.p && !plan_is_scan_arg(one.name))
 			plan_env_set(p->b->a, &s->env, one.name, one.value);
-		PLAN_ADD(p->b->a, s->args, s->n_args, s->cap_args, one);
+		declare(p->b->a, s, &one);
 		sb_add_ch(&text, ' ');
 		sb_add_str(&text, one.name);
 		sb_add_c(&text, one.value.p ? "=" : "");

@@ -159,32 +159,21 @@ static void proxies(const struct plan_at *p, struct plan_step *step)
 	}
 }
 
-/* "|2 a=1 b= " for the ARGs declared so far, each name once, with the values of now. */
+/* "|2 a=1 b= " for the ARGs declared so far, with the values of now. */
 static void add_args(const struct plan_at *p, struct sb *out)
 {
 	const struct plan_state *s = p->s;
-	struct plan_names seen = { 0 };
-	_cleanup_(sb_releasep) struct sb text = { 0 };
+	p->b->work += s->n_args * s->env.n;
+	if (s->n_args)
+		sb_printf(out, "|%zu ", s->n_args);
 	for (size_t i = 0; i < s->n_args; i++) {
-		struct str value, name = s->args[i].name;
-		if (plan_names_has(&seen, name))
-			continue;
-		plan_names_add(p->b->a, &seen, name);
-		if (!plan_env_get(&s->env, name, &value)) {
-			/* The last declaration counts, as far as it has a value. */
-			for (size_t k = i; k < s->n_args; k++)
-				if (str_eq(s->args[k].name, name))
-					value = s->args[k].value;
-		}
-		sb_add_str(&text, name);
-		sb_add_ch(&text, '=');
-		sb_add_str(&text, value);
-		sb_add_ch(&text, ' ');
+		struct str value = s->args[i].value;
+		plan_env_get(&s->env, s->args[i].name, &value);
+		sb_add_str(out, s->args[i].name);
+		sb_add_ch(out, '=');
+		sb_add_str(out, value);
+		sb_add_ch(out, ' ');
 	}
-	if (!seen.n)
-		return;
-	sb_printf(out, "|%zu ", seen.n);
-	sb_add_str(out, sb_str(&text));
 }
 
 static void commit(const struct plan_at *p, struct plan_step *step)
