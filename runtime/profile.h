@@ -8,11 +8,15 @@
 
 enum seccomp_op { SECCOMP_EQ, SECCOMP_LT, SECCOMP_GT, SECCOMP_MASKED_EQ };
 
-/* A test of one 64-bit argument: `value` against it, for SECCOMP_MASKED_EQ against it under `mask`. */
+/*
+ * A test of one argument: `value` against it, for SECCOMP_MASKED_EQ against it under `mask`. Only the lower half is looked at, for the
+ * kernel looks at no more: socket, personality and the flags of clone are 32-bit numbers. libseccomp compares all 64 bits, and
+ * so lets socket(0x100000026) pass as greater than 40, which the kernel then takes for 38 (AF_ALG).
+ */
 struct seccomp_test {
 	enum seccomp_op op;
 	unsigned index;
-	uint64_t value, mask;
+	uint32_t value, mask;
 };
 
 /* A rule holds for a process whose bounding set has all of `with` and none of `without`, on the architectures of the mask (1 << enum

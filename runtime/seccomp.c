@@ -112,44 +112,24 @@ static void emit_return(struct builder *b, uint32_t action)
 	emit(b, BPF_RET | BPF_K, action, 0, 0);
 }
 
-static size_t arg_low(unsigned index)
-{
-	return offsetof(struct seccomp_data, args) + index * sizeof(uint64_t);
-}
-
-/* A test falls through to the return of its rule; these jumps go beyond that return, where the next rule begins. */
+/* A test falls through to the return of its rule, or jumps beyond it to where the next rule begins. */
 static void emit_test(struct builder *b, const struct seccomp_test *t, uint32_t action)
 {
-	uint32_t high = (uint32_t)(t->value >> 32), low = (uint32_t)t->value;
-	size_t at = arg_low(t->index);
+	/* The lower half of an argument: first in memory on the machines that we have tables for, all little-endian. */
+	emit_load(b, offsetof(struct seccomp_data, args) + t->index * sizeof(uint64_t));
 	switch (t->op) {
 	case SECCOMP_EQ:
-		emit_load(b, at + 4);
-		emit(b, BPF_JMP | BPF_JEQ | BPF_K, high, 0, 3);
-		emit_load(b, at);
-		emit(b, BPF_JMP | BPF_JEQ | BPF_K, low, 0, 1);
+		emit(b, BPF_JMP | BPF_JEQ | BPF_K, t->value, 0, 1);
 		break;
 	case SECCOMP_LT:
-		emit_load(b, at + 4);
-		emit(b, BPF_JMP | BPF_JGE | BPF_K, high, 0, 3);
-		emit(b, BPF_JMP | BPF_JEQ | BPF_K, high, 0, 3);
-		emit_load(b, at);
-		emit(b, BPF_JMP | BPF_JGE | BPF_K, low, 1, 0);
+		emit(b, BPF_JMP | BPF_JGE | BPF_K, t->value, 1, 0);
 		break;
 	case SECCOMP_GT:
-		emit_load(b, at + 4);
-		emit(b, BPF_JMP | BPF_JGT | BPF_K, high, 3, 0);
-		emit(b, BPF_JMP | BPF_JEQ | BPF_K, high, 0, 3);
-		emit_load(b, at);
-		emit(b, BPF_JMP | BPF_JGT | BPF_K, low, 0, 1);
+		emit(b, BPF_JMP | BPF_JGT | BPF_K, t->value, 0, 1);
 		break;
 	case SECCOMP_MASKED_EQ:
-		emit_load(b, at + 4);
-		emit(b, BPF_ALU | BPF_AND | BPF_K, (uint32_t)(t->mask >> 32), 0, 0);
-		emit(b, BPF_JMP | BPF_JEQ | BPF_K, high, 0, 4);
-		emit_load(b, at);
-		emit(b, BPF_ALU | BPF_AND | BPF_K, (uint32_t)t->mask, 0, 0);
-		emit(b, BPF_JMP | BPF_JEQ | BPF_K, low, 0, 1);
+		emit(b, BPF_ALU | BPF_AND | BPF_K, t->mask, 0, 0);
+		emit(b, BPF_JMP | BPF_JEQ | BPF_K, t->value, 0, 1);
 		break;
 	}
 	emit_return(b, action);
