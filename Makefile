@@ -73,8 +73,9 @@ OPT_tsan = -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 OPT_cov = -O0 -g --coverage
 # _FORTIFY_SOURCE wants optimisation and does not mix with the sanitizers.
 FORTIFY_release = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wwrite-strings -Wundef -Wcast-qual \
-	$(if $(WERROR),-Werror)
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wwrite-strings -Wundef -Wcast-qual
+# Not part of the flags' stamp: it changes no object.
+ERROR = $(if $(WERROR),-Werror)
 BASE_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -pthread -fno-common -fstack-protector-strong -MMD -MP $(WARN)
 ALL_CFLAGS = $(BASE_CFLAGS) -fPIE $(OPT_$(VARIANT)) $(FORTIFY_$(VARIANT)) $(PKG_CFLAGS) -DCBUILD_VERSION='"$(VERSION)"' $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(OPT_$(VARIANT)) $(LDFLAGS)
@@ -94,7 +95,7 @@ HELPER_CFLAGS = $(BASE_CFLAGS) -fno-pie -Os -g -ffunction-sections -fdata-sectio
 
 $(B)/helper.o/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(call say,CC,helper $<)$(CC) $(HELPER_CFLAGS) -c $< -o $@
+	$(call say,CC,helper $<)$(CC) $(HELPER_CFLAGS) $(ERROR) -c $< -o $@
 
 $(B)/helper: $(HELPER_OBJ)
 	$(call say,LD,$@)$(CC) -static -no-pie -Wl,--gc-sections,-z,relro,-z,now -o $@.debug $^ && strip -o $@ $@.debug
@@ -112,7 +113,7 @@ FORCE:
 
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ERROR) -c $< -o $@
 
 # Generated code is not held to our warnings.
 $(B)/parser/grammar/src/%.o: parser/grammar/src/%.c $(B)/flags

@@ -78,6 +78,8 @@ static int find_content(struct step_job *j, struct cache *c, struct err **err)
 	if (cache_tree_content(tree, c, &s->selections[j->input], &j->digest, err) < 0) {
 		if ((*err)->code == ERR_NOT_FOUND)
 			err_wrap(err, "failed to compute cache key: failed to calculate checksum");
+		else if ((*err)->code == ERR_INTEGRITY)
+			err_wrap(err, "the context changed during the build");
 		if (!(*err)->status)
 			err_status(err, 3);
 		return err_at(err, s->plan->at);
@@ -178,7 +180,9 @@ static int work(struct step_job *j, struct cache *c, struct err **err)
 	mem_closep(&parent_fd);
 	if (!r)
 		r = cache_work_commit(c, w, LAYER_STEP, err);
-	else
+	else if ((*err)->status == COPY_CHANGED)
+		err_wrap(err, "the context changed during the build");
+	if (r)
 		err_at(err, s->plan->at);
 	cache_work_free(w);
 	j->created_ns = step_time(s->b, j);
