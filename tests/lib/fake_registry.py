@@ -26,7 +26,7 @@ log = open(config["log"], "w") if config.get("log") else None
 OCI = "application/vnd.oci.image."
 blobs, manifests, uploads, tokens = {}, {}, {}, {}   # (repo, digest), (repo, ref): bytes; id: session; text: uses left
 tags = {}                                            # repo: set
-counts = {"conn": 0, "token": 0}
+counts = {"conn": 0, "token": 0, "upload": 0}
 auth = config.get("auth", {})
 rules = [dict(r, seen=0, re=re.compile(r["on"])) for r in config.get("rules", [])]
 ports = {}
@@ -344,7 +344,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if source in blobs:
                 blobs[repo, source[1]] = blobs[source]
                 return self.answer(201, headers={"Location": "/v2/%s/blobs/%s" % (repo, source[1])})
-            u = "u%d" % (len(uploads) + 1)
+            with lock:
+                counts["upload"] += 1
+                u = "u%d" % counts["upload"]
             uploads[u] = {"data": b"", "state": 0}
             h = {"Location": self.location(repo, u, r), "Range": "0-0"}
             if r.get("resume") or config.get("resume"):
