@@ -122,7 +122,8 @@ static bool is_name(struct str s, const char *name)
 bool df_kind_of(struct str keyword, enum df_kind *ret)
 {
 	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
-		if (is_name(keyword, names[k])) {
+		/* The first letter of a name is none that a character above ASCII can stand for. */
+		if (keyword.n && (keyword.p[0] | 0x20) == (names[k][0] | 0x20) && is_name(keyword, names[k])) {
 			*ret = (enum df_kind)k;
 			return true;
 		}

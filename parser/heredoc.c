@@ -58,6 +58,14 @@ bool df_marker_parse(struct arena *a, struct str word, struct df_marker *ret)
 	return true;
 }
 
+static bool has_angles(struct str s)
+{
+	for (size_t i = str_find(s, '<', 0); i != SIZE_MAX; i = str_find(s, '<', i + 1))
+		if (i + 1 < s.n && s.p[i + 1] == '<')
+			return true;
+	return false;
+}
+
 int df_markers_find(struct arena *a, struct str line, struct df_marker **ret, size_t *ret_n, struct err **err)
 {
 	struct err *e = NULL;
@@ -67,7 +75,7 @@ int df_markers_find(struct arena *a, struct str line, struct df_marker **ret, si
 
 	*ret = NULL;
 	*ret_n = 0;
-	if (str_find_str(line, STR("<<"), 0) == SIZE_MAX)
+	if (!has_angles(line))
 		return 0;
 	if (df_shell_words(a, line, &words, &n, &e) < 0) {
 		if (e->code == ERR_LIMIT)

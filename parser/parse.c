@@ -11,7 +11,7 @@
 
 enum {
 	MAX_TEXT = 64 * 1024 * 1024,
-	MAX_LINES = 4 * 1024 * 1024,
+	MAX_LINES = 1024 * 1024,
 	MAX_LINE = 65535,               /* BuildKit's, without the newline */
 };
 
@@ -232,10 +232,10 @@ static int take_heredocs(struct parser *p, const struct shape *s, struct df_node
 	struct df_marker *m = NULL;
 	size_t count = 0;
 
+	if (s->overflow)
+		return err_set(err, ERR_LIMIT, "too many heredocs in one instruction, too long names, or ${…} nested too deep");
 	if (has_heredocs(n) && df_markers_find(p->a, n->line.text, &m, &count, err) < 0)
 		return -1;
-	if (s->overflow)
-		return err_set(err, ERR_LIMIT, "too many heredocs for one instruction, or too long names");
 	if (count != s->bodies.n)
 		return err_set(err, ERR_UNSUPPORTED, "cannot tell the heredocs of a line whose flags are not UTF-8");
 	if (s->unterminated)

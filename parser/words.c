@@ -7,6 +7,7 @@
 
 enum {
 	MAX_DEPTH = 400,
+	MAX_MARKERS = 1000,
 	MAX_RESULT = 64 * 1024 * 1024,
 };
 
@@ -23,6 +24,7 @@ struct lexer {
 	struct map seen;           /* names in x->unmatched */
 	/* words mode */
 	bool split;
+	bool markers;              /* only words that hold `<<` are kept, and not too many of them */
 	struct sb word;
 	size_t word_begin;
 	VEC(struct df_shell_word) words;
@@ -67,6 +69,10 @@ static void end_word(struct lexer *l, size_t end)
 {
 	if (!l->word.n)
 		return;
+	if (l->markers && (!memchr(l->word.p, '<', l->word.n) || l->words.n > MAX_MARKERS)) {
+		sb_reset(&l->word);
+		return;
+	}
 	struct df_shell_word w = { arena_str(l->a, sb_str(&l->word)), l->word_begin, end };
 	VEC_PUSH(&l->words, w);
 	sb_reset(&l->word);
@@ -117,6 +123,13 @@ static int double_quote(struct lexer *l, struct err **err)
 	l->i++;
 	while (l->i < l->in.n) {
 		char c = l->in.p[l->i];
+		size_t from = l->i;
+		while (l->i < l->in.n && (unsigned char)c < 0x80 && c != '"' && c != '$' && c != escape)
+			c = ++l->i < l->in.n ? l->in.p[l->i] : '\0';
+		if (l->i > from) {
+			sb_add(&l->out, l->in.p + from, l->i - from);
+			continue;
+		}
 		if (c == '"') {
 			if (l->raw_quotes)
 				sb_add_ch(&l->out, '"');
@@ -470,6 +483,7 @@ static int dollar(struct lexer *l, struct err **err)
 static int run(struct lexer *l, struct err **err)
 {
 	struct str word = l->in;
+	sb_add_c(&l->out, ""); /* so that there is memory for slices to point into */
 	if (str_starts(word, STR("\xef\xbb\xbf")))
 		l->i = 3;
 	int r = text_until(l, 0, l->raw_escapes, err);
@@ -547,12 +561,14 @@ int df_shell_words(struct arena *a, struct str line, struct df_shell_word **ret,
 {
 	struct df_expansion x = { .escape = '\\', .keep_quotes = true, .keep_unset = true };
 	_cleanup_(lexer_release) struct lexer l = {
-		.a = a, .in = line, .x = &x, .raw_quotes = true, .raw_escapes = true, .split = true,
+		.a = a, .in = line, .x = &x, .raw_quotes = true, .raw_escapes = true, .split = true, .markers = true,
 	};
 	int r = run(&l, err);
 	VEC_RELEASE(&x.unmatched);
 	if (r < 0)
 		return -1;
+	if (l.words.n > MAX_MARKERS)
+		return err_set(err, ERR_LIMIT, "more than %d words with <<", MAX_MARKERS);
 	*ret = arena_array_of(a, struct df_shell_word, l.words.n);
 	if (l.words.n)
 		memcpy(*ret, l.words.v, l.words.n * sizeof(**ret));

@@ -175,6 +175,12 @@ static bool is_blank(int32_t c)
 	return c == ' ' || (c >= '\t' && c <= '\r' && c != '\n');
 }
 
+/* Printable ASCII that means nothing to the structure of lines. */
+static bool is_ordinary(int32_t c, char escape)
+{
+	return c > ' ' && c < 0x7f && c != escape;
+}
+
 static void push(struct scanner *s, int32_t c)
 {
 	VEC_PUSH(&s->queue, c);
@@ -273,6 +279,24 @@ static void add(struct scanner *s, int32_t c)
 		sb_add_ch(&s->line, (char)c);
 	else
 		utf8_add(&s->line, (uint32_t)c);
+}
+
+/* Adds what is ordinary, and blanks, to the line: the short way through most of it. */
+static void add_run(struct scanner *s, TSLexer *l)
+{
+	char buf[256];
+	size_t n = 0;
+	while (is_ordinary(l->lookahead, s->escape) || l->lookahead == ' ') {
+		s->prev = l->lookahead;
+		buf[n++] = (char)l->lookahead;
+		step(l);
+		if (n == sizeof(buf)) {
+			sb_add(&s->line, buf, n);
+			n = 0;
+		}
+	}
+	if (n)
+		sb_add(&s->line, buf, n);
 }
 
 /* ---- tokens */
@@ -380,8 +404,11 @@ static void look_ahead(struct scanner *s, TSLexer *l)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct df_shape shape;
 
-	for (int32_t c; (c = next(s, l)) != NO_CHAR;)
+	for (int32_t c; (c = next(s, l)) != NO_CHAR;) {
 		add(s, c);
+		if (!queued(s))
+			add_run(s, l);
+	}
 	s->n_marked = 0;
 	if (s->line.n > UINT32_MAX - 2 || df_shape_of(a, sb_str(&s->line), s->escape, &shape, &e) < 0 || !plan(s, &shape)) {
 		s->n_docs = 0;
@@ -441,6 +468,16 @@ static uint32_t ahead(const struct scanner *s)
 	return s->n_marked < s->n_docs ? s->docs[s->n_marked].begin : at;
 }
 
+/* Ends the token here, where the lexer is not ahead of what was read. No token may end between an escape and a second one, which
+ * would look like the start of a continuation to the next. */
+static void mark(struct scanner *s, TSLexer *l, uint32_t offset)
+{
+	if (queued(s))
+		return;
+	l->mark_end(l);
+	s->offset = offset;
+}
+
 /* A flag, or `-` as text where none begins. */
 static bool flag(struct scanner *s, TSLexer *l, const bool *valid)
 {
@@ -467,16 +504,14 @@ static bool flag(struct scanner *s, TSLexer *l, const bool *valid)
 		} else {
 			n++;
 			if (c == s->escape) {
+				mark(s, l, offset);
 				c = next(s, l);
 				if (c == NO_CHAR)
 					break;
 				offset += width(c);
 			}
 		}
-		if (!queued(s)) {
-			l->mark_end(l);
-			s->offset = offset;
-		}
+		mark(s, l, offset);
 	}
 	if (n == 2)
 		s->flags = false;
@@ -537,6 +572,13 @@ static bool text(struct scanner *s, TSLexer *l, const bool *valid)
 		step(l);
 		s->offset += width(c);
 		prev = c;
+		if (stop != UINT32_MAX)
+			continue;
+		/* Nothing is ahead, so the offset does not matter: the short way through what is ordinary. */
+		for (; is_ordinary(l->lookahead, s->escape); step(l)) {
+			open = true;
+			prev = 0;
+		}
 	}
 	if (open)
 		l->mark_end(l);

@@ -1,0 +1,7 @@
+FROM busybox
+RUN <<E
+a
+E
+RUN b \
+  c
+CMD ["x"]
