@@ -58,6 +58,18 @@ static void show(const struct item *it, uint64_t current, enum event_state state
 	event_emit(p->r->o.events, &e);
 }
 
+static struct str key_of(const struct item *it)
+{
+	return (struct str){ (const char *)it->blob->digest.b, sizeof(it->blob->digest.b) };
+}
+
+/* A fetch is over; called with the lock held. */
+static void fetch_over(struct item *it)
+{
+	it->pull->host->running--;
+	map_del(&it->pull->r->fetching, key_of(it));
+}
+
 /* How a job ended; called with the lock held. */
 static void ended(struct item *it, enum state state, struct err *e)
 {
@@ -83,7 +95,7 @@ static void job_done(struct pool_job *base)
 		err_set(&e, ERR_CANCELED, "canceled");
 		pthread_mutex_lock(&r->lock);
 		if (j->item->state == FETCHING)
-			j->item->pull->host->running--;
+			fetch_over(j->item);
 		ended(j->item, WAITING, e);
 		pthread_mutex_unlock(&r->lock);
 	}
@@ -138,7 +150,7 @@ static void run_fetch(struct pool_job *base, void *context)
 		show(it, it->blob->size, EVENT_STARTED);
 	}
 	pthread_mutex_lock(&p->r->lock);
-	p->host->running--;
+	fetch_over(it);
 	ended(it, ok ? FETCHED : WAITING, e);
 	pthread_mutex_unlock(&p->r->lock);
 }
@@ -210,8 +222,10 @@ static bool advance(struct pull *p)
 		if (it->same != i || it->state == DONE)
 			continue;
 		open = true;
-		if (it->state == WAITING && p->host->running < TRANSFERS_PER_HOST) {
+		/* What another pull brings is waited for: its end wakes us. */
+		if (it->state == WAITING && p->host->running < TRANSFERS_PER_HOST && !map_has(&p->r->fetching, key_of(it))) {
 			p->host->running++;
+			map_put(&p->r->fetching, key_of(it), it);
 			submit(p->transfers, it, FETCHING, run_fetch);
 		} else if (it->state == FETCHED || (it->state == ABOVE && parents_of(p, i, &it->parents))) {
 			submit(p->cpu, it, UNPACKING, run_unpack);

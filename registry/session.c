@@ -41,6 +41,7 @@ void registry_free(struct registry *r)
 	creds_free(r->creds);
 	hosts_free(r->hosts);
 	map_release(&r->warned);
+	map_release(&r->fetching);
 	pthread_mutex_destroy(&r->lock);
 	pthread_cond_destroy(&r->changed);
 	free(r);

@@ -37,6 +37,7 @@ struct registry {
 	struct http *idle[16];
 	unsigned n_idle;
 	struct map warned;           /* texts that were shown */
+	struct map fetching;         /* digests (32 bytes) of blobs that a pull of this session brings now */
 	bool swept;                  /* old files of tmp/partial were looked for */
 };
 
