@@ -49,8 +49,12 @@ static int db_fail(struct cache *c, enum db_which which, int rc, const char *wha
 		text = strerror_r(sys, reason, sizeof(reason));
 	err_set(err, code, "%s '%s/%s': %s", what, c->store->root, file_names[which], text);
 	(*err)->sys = sys;
-	if (which == DB_GUESS && code == ERR_INTEGRITY)
+	if (code == ERR_INTEGRITY && which == DB_GUESS)
 		db_guess_broken(c);
+	else if (code == ERR_INTEGRITY)
+		err_hint(err,
+			 "the store's index is damaged; without the folder a new store begins, and "
+			 "what was in it is pulled and built again");
 	return -1;
 }
 

@@ -36,8 +36,12 @@ static void finding(struct fsck *f, const char *fmt, ...)
 		mem_fail();
 	va_end(ap);
 	f->bad++;
-	if (f->say)
-		f->say(f->arg, text);
+	if (!f->say)
+		return;
+	/* A damaged row may hold anything. */
+	_cleanup_(sb_releasep) struct sb b = { 0 };
+	sb_add_printable(&b, str_c(text));
+	f->say(f->arg, sb_c(&b));
 }
 
 /* Each row of a query is a finding: its first column names it. */

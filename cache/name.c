@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "cache/blob.h"
 #include "cache/db.h"
 #include "cache/internal.h"
@@ -36,11 +37,13 @@ static int write_copy(struct cache *c, struct err **err)
 	if (!q)
 		return -1;
 	while ((r = db_step(q, err)) > 0) {
-		_cleanup_free_ char *ref = str_dup(db_text(q, 0));
+		/* A damaged row may hold any bytes, and JSON may not. */
+		_cleanup_(sb_releasep) struct sb ref = { 0 };
 		struct digest id = { 0 };
 		char text[DIGEST_TEXT];
+		utf8_add_clean(&ref, db_text(q, 0));
 		db_digest(q, 1, &id);
-		json_put_str(names, ref, str_c(digest_text(&id, text)));
+		json_put_str(names, sb_c(&ref), str_c(digest_text(&id, text)));
 	}
 	if (r < 0)
 		return -1;

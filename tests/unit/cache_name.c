@@ -526,6 +526,11 @@ static void a_copy_that_fails(void **state)
 	assert_non_null(strstr(w.said, "images.json is not up to date"));
 	assert_int_equal(cache_name_get(c, STR(BUSYBOX), &got, &err), 0);
 	assert_int_equal(unlinkat(w.fd, "r/images.json", AT_REMOVEDIR), 0);
+	/* A damaged name that is no UTF-8 is no end of it. */
+	sql(&w, "index.db",
+	    "INSERT INTO name(ref, image, updated) SELECT CAST(x'ff41' AS TEXT), id, 1 FROM image");
+	assert_int_equal(names_renew_copy(c, &err), 0);
+	sql(&w, "index.db", "DELETE FROM name WHERE ref = CAST(x'ff41' AS TEXT)");
 	assert_int_equal(names_renew_copy(c, &err), 0);
 	char said[4096];
 	if (fsck(c, said))
