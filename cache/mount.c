@@ -33,8 +33,7 @@ struct stack {
 	struct store *store;
 	const struct chain *chain;
 	const struct work *upper;
-	int *lower;                  /* O_PATH descriptors from the top */
-	size_t n;
+	size_t n;                    /* lower layers, from the top; one more than the chain has where `empty` stands in */
 	int upper_fd, work_fd;
 };
 
@@ -52,14 +51,15 @@ static enum form allowed(void)
 	return BY_FD;
 }
 
-static void close_stack(struct stack *s)
+/* Lower layer i from the top. An empty folder stands in where overlay wants a layer more than there are. Opened one by one: a deep stack
+ * is no reason to run out of descriptors. */
+static int open_lower(const struct stack *s, size_t i)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (s->lower[i] >= 0)
-			close(s->lower[i]);
-	free(s->lower);
-	if (s->work_fd >= 0)
-		close(s->work_fd);
+	char path[LAYER_PATH];
+	if (i == s->chain->n)
+		return openat(s->store->run_fd, "mnt", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	layer_path(path, s->chain->v[s->chain->n - 1 - i].id, "fs");
+	return openat(s->store->root_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
 
 /* The kernel keeps state in the work folder: it is made anew for each mount. */
@@ -75,34 +75,21 @@ static int open_work(struct stack *s, struct err **err)
 	return s->work_fd < 0 ? err_sys(err, "open folder '%s'", path) : 0;
 }
 
-/* An empty folder stands in where overlay wants a lower layer more than there are. */
-static int open_empty(struct stack *s, struct err **err)
-{
-	int fd = openat(s->store->run_fd, "mnt", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_sys(err, "open the folder 'mnt' of the run folder");
-	s->lower[s->n++] = fd;
-	return 0;
-}
-
 static int open_stack(struct stack *s, struct err **err)
 {
-	s->lower = xcalloc(s->chain->n + 1, sizeof(int));
-	for (size_t i = s->chain->n; i-- > 0;) {
-		if (layer_open(s->store, s->chain->v[i].id, "fs", &s->lower[s->n], err) < 0)
-			return -1;
+	s->n = s->chain->n;
+	if (s->n < (s->upper ? 1 : 2))
 		s->n++;
-	}
-	if (s->n < (s->upper ? 1 : 2) && open_empty(s, err) < 0)
-		return -1;
 	if (!s->upper)
 		return 0;
 	s->upper_fd = s->upper->fs_fd;
-	struct digest mark;
-	/* What a container made of its root stays. */
-	bool again = s->upper->lasting && fgetxattr(s->upper_fd, LAYER_ROOT_XATTR, &mark, sizeof(mark)) > 0;
-	if (s->chain->n && !again && cache_work_root(s->upper_fd, s->lower[0], err) < 0)
-		return -1;
+	if (s->chain->n) {
+		_cleanup_close_ int top = open_lower(s, 0);
+		if (top < 0)
+			return err_sys(err, "open layer %lld", (long long)s->chain->v[s->chain->n - 1].id);
+		if (cache_work_root(s->upper_fd, top, err) < 0)
+			return -1;
+	}
 	return open_work(s, err);
 }
 
@@ -137,8 +124,12 @@ static int mount_new(const struct stack *s, enum form form, int *ret_fd)
 		if (fsconfig(fs, FSCONFIG_SET_STRING, options[i][0], options[i][1], 0) < 0)
 			return -1;
 	bool bad = false;
-	for (size_t i = 0; i < s->n && !bad; i++)
-		bad = set_layer(fs, form, "lowerdir+", s->lower[i]) < 0;
+	for (size_t i = 0; i < s->n && !bad; i++) {
+		_cleanup_close_ int fd = open_lower(s, i);
+		if (fd < 0)
+			return -1;
+		bad = set_layer(fs, form, "lowerdir+", fd) < 0;
+	}
 	if (!bad && s->upper)
 		bad = set_layer(fs, form, "upperdir", s->upper_fd) < 0 || set_layer(fs, form, "workdir", s->work_fd) < 0 ||
 		      (!s->upper->lasting && fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0);
@@ -186,7 +177,7 @@ static char *path_of(int fd)
 	return n > 0 && n < PATH_MAX ? xstrndup(path, (size_t)n) : xstrdup("");
 }
 
-static void ns_options(const struct stack *s, struct sb *out)
+static void ns_options(const struct stack *s, const char *mnt, struct sb *out)
 {
 	sb_add_c(out, "metacopy=off,redirect_dir=off,index=off,xino=auto");
 	if (s->upper)
@@ -196,7 +187,7 @@ static void ns_options(const struct stack *s, struct sb *out)
 	for (size_t i = s->chain->n; i-- > 0;)
 		sb_printf(out, "%lld/fs:", (long long)s->chain->v[i].id);
 	if (s->n > s->chain->n)
-		sb_printf(out, "/proc/self/fd/%d:", s->lower[s->n - 1]);
+		sb_printf(out, "%s:", mnt);
 	sb_trunc(out, out->n - 1);
 }
 
@@ -208,7 +199,8 @@ static int mount_in_namespace(const struct stack *s, int *ret_fd)
 		return -1;
 	_cleanup_free_ char *layers = path_of(layers_fd), *mnt = path_of(mnt_fd);
 	struct ns_job j = { .layers = layers, .mnt = mnt, .read_only = !s->upper };
-	ns_options(s, &j.options);
+	_cleanup_free_ char *empty = xasprintf("/proc/self/fd/%d", mnt_fd);
+	ns_options(s, empty, &j.options);
 	sigset_t all, before;
 	pthread_t thread;
 	sigfillset(&all);
@@ -260,6 +252,7 @@ int cache_layer_mount(struct cache *c, const struct chain *chain, const struct w
 	int r = open_stack(&s, err);
 	if (!r)
 		r = mount_stack(&s, ret_fd, err);
-	close_stack(&s);
+	if (s.work_fd >= 0)
+		close(s.work_fd);
 	return r < 0 ? err_wrap(err, "mount %zu layer%s", chain->n, chain->n == 1 ? "" : "s") : 0;
 }
