@@ -105,7 +105,8 @@ def leftovers():
     bad = []
     for d, keep in (("tmp", {"partial"}), ("leases", set()), ("run/steps", set())):
         try:
-            bad += [d + "/" + n for n in os.listdir(store + "/" + d) if n not in keep]
+            # A lease that was not renamed yet (".<id>") is swept a minute later: it holds nothing.
+            bad += [d + "/" + n for n in os.listdir(store + "/" + d) if n not in keep and not (d == "leases" and n[0] == ".")]
         except FileNotFoundError:
             pass
     return bad
