@@ -533,55 +533,49 @@ static bool marker(struct scanner *s, TSLexer *l, const bool *valid)
 	return give(l, valid, HEREDOC_MARKER);
 }
 
-/* Text up to a continuation, the end of the line or the next thing ahead; or the continuation. */
+/* The continuation at an escape character, behind which the physical line ends. */
+static bool continuation(struct scanner *s, TSLexer *l, const bool *valid)
+{
+	if (l->lookahead == '\n')
+		step(l);
+	l->mark_end(l);
+	s->mode = NEXT_LINE;
+	return give(l, valid, CONTINUATION);
+}
+
+/* Text up to a continuation, the end of the line or the next thing ahead, without the blanks at its end; or the continuation. */
 static bool text(struct scanner *s, TSLexer *l, const bool *valid)
 {
 	bool any = false, open = false;     /* open: the end is not marked yet */
-	uint32_t stop = ahead(s);
+	uint32_t stop = ahead(s), offset = s->offset;
 	int32_t prev = 0;
 
-	while (!at_line_end(l) && !(any && s->offset >= stop)) {
+	start_reading(s);
+	while (!at_line_end(l) && !(any && offset >= stop)) {
 		int32_t c = look(l);
-		if (c == s->escape && prev != s->escape) {
-			if (open)
-				l->mark_end(l);
+		bool escape = c == s->escape && prev != s->escape;
+		if (open && (escape || is_blank(c))) {
+			mark(s, l, offset);
 			open = false;
-			start_reading(s);
-			step(l);
-			if (queue_to_line_end(s, l)) {
-				if (any)
-					return give(l, valid, TEXT);
-				if (l->lookahead == '\n')
-					step(l);
-				l->mark_end(l);
-				s->mode = NEXT_LINE;
-				return give(l, valid, CONTINUATION);
-			}
-			s->offset += 1 + (uint32_t)s->queue.n;
-			prev = queued(s) ? s->queue.v[s->queue.n - 1] : c;
-			any = open = true;
-			continue;
-		}
-		if (is_blank(c)) {
-			if (open)
-				l->mark_end(l);
-			open = false;
-		} else {
-			any = open = true;
 		}
 		step(l);
-		s->offset += width(c);
-		prev = c;
+		if (escape && queue_to_line_end(s, l))
+			return any ? give(l, valid, TEXT) : continuation(s, l, valid);
+		offset += width(c) + (uint32_t)s->queue.n;
+		prev = s->queue.n ? s->queue.v[s->queue.n - 1] : c;
+		start_reading(s);
+		if (!is_blank(c))
+			any = open = true;
 		if (stop != UINT32_MAX)
 			continue;
 		/* Nothing is ahead, so the offset does not matter: the short way through what is ordinary. */
 		for (; is_ordinary(l->lookahead, s->escape); step(l)) {
-			open = true;
+			any = open = true;
 			prev = 0;
 		}
 	}
 	if (open)
-		l->mark_end(l);
+		mark(s, l, offset);
 	s->flags = false;
 	return give(l, valid, TEXT);
 }
