@@ -239,7 +239,8 @@ void sb_add_printable(struct sb *b, struct str s)
 	for (size_t i = 0; i < s.n;) {
 		uint32_t c;
 		size_t n = utf8_next(s, i, &c);
-		if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == UTF8_BAD || (c >= 0x200e && c <= 0x202e && c != 0x2010))
+		if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == UTF8_BAD || (c >= 0x200b && c <= 0x200f) ||
+		    (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069))
 			for (size_t k = 0; k < n; k++)
 				sb_printf(b, "\\x%02x", (unsigned char)s.p[i + k]);
 		else

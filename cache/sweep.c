@@ -286,12 +286,15 @@ static int sweep_one(struct store *s, struct cache *c, const char *name, bool *s
 	return 0;
 }
 
-/* Pins of a container whose folder is gone. */
+/* Pins of a container whose folder is gone; while it is made, the folder is hidden. */
 static int sweep_container(struct store *s, struct cache *c, const char *lease, struct err **err)
 {
-	_cleanup_free_ char *path = xasprintf("containers/%s", lease + 2);
-	if (!faccessat(s->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
-		return 0;
+	/* The hidden one is looked at first: it may be renamed in between. */
+	for (int hidden = 1; hidden >= 0; hidden--) {
+		_cleanup_free_ char *path = xasprintf("containers/%s%s", hidden ? "." : "", lease + 2);
+		if (!faccessat(s->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
+			return 0;
+	}
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	return db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 || delete_pins(c, lease, err) < 0
 		? -1

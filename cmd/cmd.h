@@ -19,6 +19,7 @@ enum opt_kind {
 	OPT_INT,      /* int64_t */
 	OPT_IGNORED,  /* accepted and without effect, as the help says: it cannot change the result */
 	OPT_IGNORED_STR,
+	OPT_REFUSED,  /* Docker's, and not there yet: a usage error that names it; not in the help */
 };
 
 struct opt_list {
@@ -55,7 +56,8 @@ struct command {
 	size_t opts_size;
 	unsigned needs;
 	bool stop_at_first;      /* options end at the first word (run IMAGE …) */
-	bool container_exit;     /* usage errors exit 125, as docker run has it */
+	bool container_exit;     /* all errors of ours exit 125, as docker run has it */
+	bool usage_125;          /* usage errors do, and what a program could not be started for is its status: create, start, exec */
 	/* 0 and *ret_status (0 unless the command gives another, as `run` does), or -1. */
 	int (*run)(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err);
 };

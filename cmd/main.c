@@ -19,8 +19,9 @@
 
 /* Groups of two words ("debug fsck") stand under their full name. */
 static const struct command *const commands[] = {
-	&cmd_build, &cmd_images, &cmd_pull, &cmd_tag, &cmd_rmi, &cmd_import, &cmd_version,
-	&cmd_debug_fsck, &cmd_debug_dockerfile, &cmd_debug_image, &cmd_internal_tail,
+	&cmd_build, &cmd_run, &cmd_create, &cmd_start, &cmd_exec, &cmd_attach, &cmd_ps, &cmd_logs, &cmd_stop, &cmd_kill, &cmd_rm, &cmd_wait,
+	&cmd_inspect, &cmd_rename, &cmd_images, &cmd_pull, &cmd_tag, &cmd_rmi, &cmd_import, &cmd_version,
+	&cmd_debug_fsck, &cmd_debug_dockerfile, &cmd_debug_image, &cmd_internal_tail, &cmd_internal_reap,
 };
 
 static const struct option_row global_options[] = {
@@ -73,6 +74,8 @@ static int exit_of(const struct command *c, const struct err *e, const struct se
 		return 128 + session_signal(s);
 	if (c && c->container_exit)
 		return e->status >= 125 && e->status <= 255 ? e->status : 125;
+	if (c && c->usage_125 && e->status >= 126 && e->status <= 255)
+		return e->status;
 	if (e->code != ERR_EXIT && e->status >= 2 && e->status <= 5)
 		return e->status;
 	if (e->code == ERR_SYNTAX)
@@ -87,7 +90,7 @@ static int usage_error(const struct command *c, struct err *e)
 		fprintf(stderr, "hint: see 'cbuild %s --help'\n", c->name);
 	else
 		fprintf(stderr, "hint: see 'cbuild --help'\n");
-	return c && c->container_exit ? 125 : 2;
+	return c && (c->container_exit || c->usage_125) ? 125 : 2;
 }
 
 static int run(const struct command *c, int argc, char **argv, const struct session_options *so)

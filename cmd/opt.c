@@ -83,6 +83,8 @@ static int parse_long(const struct command *c, char **argv, int *i, int argc, vo
 	const struct option_row *o = find(c, name, n, 0);
 	if (!o)
 		return cmd_usage(err, "unknown flag: --%.*s", (int)n, name);
+	if (o->kind == OPT_REFUSED)
+		return cmd_usage(err, "not supported yet: --%s", o->name);
 	const char *value = eq ? eq + 1 : NULL;
 	if (takes_value(o) && !value) {
 		if (*i + 1 >= argc)
@@ -100,6 +102,8 @@ static int parse_short(const struct command *c, char **argv, int *i, int argc, v
 		const struct option_row *o = find(c, NULL, 0, *p);
 		if (!o)
 			return cmd_usage(err, "unknown shorthand flag: '%c' in -%s", *p, bundle);
+		if (o->kind == OPT_REFUSED)
+			return cmd_usage(err, "not supported yet: -%c, --%s", *p, o->name);
 		if (!takes_value(o)) {
 			if (p[1] == '=')
 				return store(o, p + 2, opts, err);
@@ -168,6 +172,8 @@ void opt_help(const struct command *c)
 		printf("\nOptions:\n");
 		for (const struct option_row *o = c->options; o->name; o++) {
 			char left[96];
+			if (o->kind == OPT_REFUSED)
+				continue;
 			snprintf(left, sizeof(left), "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
 			if (o->letter)
 				printf("  -%c, --%-*s   %s\n", o->letter, (int)wide, left, o->help);
