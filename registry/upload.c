@@ -247,7 +247,7 @@ static int put_rest(struct sending *s, struct err **err)
 	return r.status == 202 ? wait_until_there(s, err) : check_digest(s, &r, err);
 }
 
-/* Bytes that a session has, from "Range: 0-N": 0-0 is said of none and of one alike, and means none where we do not know better. */
+/* Bytes that a session has, from "Range: 0-N": 0-0 is said of none and of one alike, and means none unless one is what was sent. */
 static bool range_end(struct str range, uint64_t sent, uint64_t *ret)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
@@ -257,7 +257,7 @@ static bool range_end(struct str range, uint64_t sent, uint64_t *ret)
 		range = str_sub(range, 6, range.n);
 	if (!str_cut(range, '-', &from, &to) || !str_eq(from, STR("0")) || str_int(to, 0, INT64_MAX - 1, &n, &e) < 0)
 		return false;
-	*ret = n == 0 && sent == 0 ? 0 : (uint64_t)n + 1;
+	*ret = n == 0 && sent != 1 ? 0 : (uint64_t)n + 1;
 	return true;
 }
 

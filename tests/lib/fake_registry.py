@@ -17,7 +17,9 @@ rules   {"on": regex over "METHOD /path", "skip": N, "times": N, and what is don
         silence; "corrupt"; "extra": N bytes more than announced (chunked); "length": another Content-Length; "ignore_range";
         "wrong_range"; "redirect": URL ({storage}, {self} are replaced); "giant_header": N; "content_type"; "encoding"; "digest"
         (Docker-Content-Digest); "sleep": seconds; "location": form of an upload's Location (absolute, relative, query, storage, http)
-        "status_put": answers of the closing PUT; "chunk_min": N; "resume": true; "lose": N (a PATCH keeps N bytes, then cuts)"""
+        "status_put": answers of the closing PUT; "chunk_min": N; "resume": true; "lose": N (a PATCH keeps N bytes, then cuts); "keep": N
+        (keeps N bytes of a PATCH and says so)
+tls     path of a PEM file with key and certificate;  v6: listen on ::1;  location, resume, chunk_min: as in rules, for all"""
 import base64, gzip, hashlib, http.server, io, json, random, re, socket, socketserver, sys, tarfile, threading, time
 
 config = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
@@ -283,7 +285,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.body()
             data = r.get("body", json.dumps({"errors": [{"code": "FAKE", "message": "told \u001b[31mso"}]})).encode()
             return self.answer(r["status"], data, {k: self.fill(v) for k, v in r.get("headers", {}).items()},
-                               {"content_type": r.get("content_type", "text/plain")})
+                               dict({k: v for k, v in r.items() if k in ("length", "stall")}, content_type=r.get("content_type", "text/plain")))
         if not self.authorized():
             if self.command in ("POST", "PUT", "PATCH"):
                 self.body()
@@ -334,6 +336,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         query = "?state=%d&x=%%2Fa+b" % s["state"]
         form = r.get("location") or config.get("location", "query")
         return {"query": path + query, "relative": u + query, "absolute": self.fill("http://{self}") + path + query,
+                "own": "http://" + self.headers["Host"] + path + query,
                 "storage": self.fill("http://{storage}") + path + query, "plain": path}[form]
 
     def upload(self, repo, what, r):
@@ -372,8 +375,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if rng and int(rng.split("-")[0]) != len(s["data"]):
             return self.error(416, "BLOB_UPLOAD_INVALID", {"Range": "0-%d" % max(len(s["data"]) - 1, 0), "Location": self.location(repo, what, r)})
         s["data"] += data
+        if self.command == "PATCH" and "keep" in r:
+            s["data"] = s["data"][:len(s["data"]) - len(data) + r["keep"]]
         if self.command == "PATCH":
-            return self.answer(202, headers={"Location": self.location(repo, what, r), "Range": "0-%d" % (len(s["data"]) - 1)})
+            return self.answer(202, headers={"Location": self.location(repo, what, r), "Range": "0-%d" % max(len(s["data"]) - 1, 0)})
         d = q.get("digest", "").replace("%3A", ":")
         if digest(s["data"]) != d:
             return self.error(400, "DIGEST_INVALID")
@@ -390,8 +395,12 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         pass
 
 
+class Server6(Server):
+    address_family = socket.AF_INET6
+
+
 def listen(name):
-    s = Server(("127.0.0.1", 0), Handler)
+    s = (Server6 if config.get("v6") else Server)(("::1" if config.get("v6") else "127.0.0.1", 0), Handler)
     if config.get("tls") and name == "self":
         import ssl
         c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

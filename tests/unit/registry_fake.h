@@ -128,3 +128,39 @@ __attribute__((unused)) static unsigned fake_count(const struct fake *f, const c
 		count += (!*method || !strcmp(v[i].method, method)) && strstr(v[i].path, in_path);
 	return count;
 }
+
+/* A key and certificate for 127.0.0.1 in PREFIX.pem, the certificate alone in PREFIX.crt; false without openssl. */
+__attribute__((unused)) static bool fake_certificate(const char *prefix)
+{
+	_cleanup_free_ char *make = xasprintf("openssl req -x509 -newkey rsa:2048 -nodes -keyout %s.key -out %s.crt -days 2 -subj /CN=127.0.0.1 "
+					      "-addext subjectAltName=IP:127.0.0.1 2>/dev/null && cat %s.key %s.crt > %s.pem && rm %s.key",
+					      prefix, prefix, prefix, prefix, prefix, prefix);
+	const char *argv[] = { "sh", "-c", make, NULL };
+	struct proc_options o = { .argv = argv, .fds = { -1, -1, -1 } };
+	struct err *e = NULL;
+	pid_t pid;
+	int status;
+	assert_int_equal(proc_start(&o, &pid, NULL, &e), 0);
+	assert_int_equal(proc_wait(pid, &status, &e), 0);
+	if (status)
+		printf("openssl is not installed: TLS is not tried\n");
+	return !status;
+}
+
+/* Writes PREFIX.json: settings in which a host has the certificate of PREFIX. */
+__attribute__((unused)) static void fake_settings(const char *prefix, const char *host)
+{
+	_cleanup_free_ char *path = xasprintf("%s.json", prefix);
+	_cleanup_free_ char *json = xasprintf("{\"registries\":{\"%s\":{\"ca\":\"%s.crt\"}}}", host, prefix);
+	struct err *e = NULL;
+	assert_int_equal(io_replace_file(AT_FDCWD, path, str_c(json), 0600, false, &e), 0);
+}
+
+__attribute__((unused)) static void fake_certificate_remove(const char *prefix)
+{
+	static const char *const parts[] = { ".pem", ".crt", ".json" };
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		_cleanup_free_ char *path = xasprintf("%s%s", prefix, parts[i]);
+		unlink(path);
+	}
+}

@@ -184,6 +184,12 @@ static void test_broken_transfers(void **state)
 	assert_int_equal(ranged, 8);
 	assert_string_equal(v[n - 1].range, "bytes=800000-");
 	end();
+	/* A 416 that announces the blob and sends less (docker-registry 2.8.2): not drained; the file is begun anew. */
+	begin("'images':[{'name':'a','layers':[{'size':300000,'raw':true}]}],'rules':[{'on':'GET .*blobs','skip':1,'times':1,'cut':1000},"
+	      "{'on':'GET .*blobs','skip':1,'times':1,'status':416,'length':300544,'stall':10}]");
+	assert_int_equal(pull("a"), 0);
+	check_image(1);
+	end();
 	/* The config comes first: `skip` leaves it alone. */
 	static const struct {
 		const char *rule;
@@ -218,6 +224,36 @@ static void test_broken_transfers(void **state)
 			check_image(1);
 		end();
 	}
+}
+
+/* HEAD is refused by a broken proxy: a GET tells. */
+static void test_no_head(void **state)
+{
+	(void)state;
+	begin("'images':[{'name':'a','layers':[10]}],'rules':[{'on':'HEAD','status':405}]");
+	assert_int_equal(pull("a"), 0);
+	assert_int_equal(pull("a"), 0);
+	assert_int_equal(fake_count(&fake, "HEAD", ""), 1);
+	assert_int_equal(fake_count(&fake, "GET", "manifests/latest"), 2);
+	end();
+}
+
+/* Loopback is never asked through a proxy; IPv6 addresses are hosts too. */
+static void test_loopback(void **state)
+{
+	(void)state;
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	setenv("HTTP_PROXY", "http://127.0.0.1:1", 1);
+	begin("'images':[{'name':'a','layers':[10]}]");
+	assert_int_equal(pull("a"), 0);
+	end();
+	begin("'v6':true,'images':[{'name':'a','layers':[10]}]");
+	snprintf(fake.host, sizeof(fake.host), "[::1]:%d", fake.port);
+	assert_int_equal(pull("a"), 0);
+	check_image(1);
+	end();
+	unsetenv("http_proxy");
+	unsetenv("HTTP_PROXY");
 }
 
 /* What a killed command left is taken up; what is no beginning of the blob is not. */
@@ -417,7 +453,7 @@ int main(void)
 	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pull),	      cmocka_unit_test(test_one_layer_twice), cmocka_unit_test(test_link_to_a_lower_layer),
-		cmocka_unit_test(test_broken_transfers), cmocka_unit_test(test_take_up),      cmocka_unit_test(test_bad_manifests),
+		cmocka_unit_test(test_broken_transfers), cmocka_unit_test(test_take_up), cmocka_unit_test(test_no_head), cmocka_unit_test(test_loopback),      cmocka_unit_test(test_bad_manifests),
 		cmocka_unit_test(test_policies),      cmocka_unit_test(test_digest_reference), cmocka_unit_test(test_only_local),
 		cmocka_unit_test(test_mirrors),	      cmocka_unit_test(test_parallel_pulls),
 	};

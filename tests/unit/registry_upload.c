@@ -15,10 +15,15 @@ static struct upload u;
 static enum upload_way way;
 
 /* chunk: as the host's setting; 0: none. */
+static const char *certificate;
+
 static void begin(const char *config, uint64_t chunk, size_t size)
 {
 	fake = fake_start(config);
-	session = registry_new_with(&(struct registry_options){ 0 }, &(struct hosts_options){ .config = "/nonexistent" }, 1, 2);
+	_cleanup_free_ char *settings = xasprintf("%s.json", certificate ? certificate : "/nonexistent/x");
+	if (certificate)
+		fake_settings(certificate, fake.host);
+	session = registry_new_with(&(struct registry_options){ 0 }, &(struct hosts_options){ .config = settings }, 1, 2);
 	if (registry_http_take(session, &http, &e) < 0) {
 		printf("skipped: %s\n", e->msg);
 		exit(77);
@@ -110,6 +115,29 @@ static void test_locations(void **state)
 	}
 }
 
+/* A registry behind a proxy that ends TLS writes http into its Locations. */
+static void test_http_location_behind_tls(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *prefix = xasprintf("/tmp/registry_upload.%d", getpid());
+	if (!fake_certificate(prefix))
+		return;
+	certificate = prefix;
+	_cleanup_free_ char *config = xasprintf("'tls':'%s.pem','location':'own'", prefix);
+	begin(config, 0, 5000);
+	if (push())
+		fail_msg("%s", e->msg);
+	end();
+	/* To another host it is refused. */
+	_cleanup_free_ char *away = xasprintf("'tls':'%s.pem','rules':[{'on':'POST','status':202,'headers':{'Location':'http://192.0.2.1/x'}}]",
+					      prefix);
+	begin(away, 0, 5000);
+	assert_int_equal(push(), ERR_DENIED);
+	end();
+	certificate = NULL;
+	fake_certificate_remove(prefix);
+}
+
 static void test_token_stays_home(void **state)
 {
 	(void)state;
@@ -194,6 +222,15 @@ static void test_chunks(void **state)
 	assert_int_equal(push(), 0);
 	assert_int_equal(fake_count(&fake, "POST", ""), 2);
 	end();
+	/* One of which less was taken than was sent. */
+	begin("'rules':[{'on':'PATCH','skip':1,'times':1,'keep':10}]", 1000, 5000);
+	assert_int_equal(push(), 0);
+	assert_int_equal(fake_count(&fake, "PATCH", ""), 6);
+	assert_int_equal(fake_count(&fake, "POST", ""), 1);
+	end();
+	begin("'rules':[{'on':'PATCH','keep':0}]", 1000, 5000);
+	assert_int_equal(push(), ERR_NETWORK);
+	end();
 	begin("'chunk_min':4000", 1000, 10000);
 	assert_int_equal(push(), 0);
 	assert_int_equal(fake_count(&fake, "PATCH", ""), 3);
@@ -212,7 +249,7 @@ int main(void)
 	setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ways),	     cmocka_unit_test(test_refused_mount), cmocka_unit_test(test_locations),
-		cmocka_unit_test(test_token_stays_home), cmocka_unit_test(test_lost_uploads), cmocka_unit_test(test_asynchronous_put),
+		cmocka_unit_test(test_http_location_behind_tls), cmocka_unit_test(test_token_stays_home), cmocka_unit_test(test_lost_uploads), cmocka_unit_test(test_asynchronous_put),
 		cmocka_unit_test(test_chunks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
