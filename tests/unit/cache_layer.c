@@ -423,6 +423,34 @@ static void unpack_file(struct fixture *f, const char *name, const struct digest
 	MUST(cache_layer_unpack(f->c, io_source_fd(fd, true, name), diffid, parents, NULL, ret, &err));
 }
 
+/* Deeper than descriptors are kept open for; files on the way back too. */
+static void test_deep(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	enum { DEPTH = 1500 };
+	struct work *w = begin(f);
+	_cleanup_(sb_releasep) struct sb path = { 0 };
+	for (int i = 0; i < DEPTH; i++) {
+		sb_add_c(&path, i ? "/d" : "d");
+		assert_int_equal(mkdirat(cache_work_fs_fd(w), sb_c(&path), 0755), 0);
+		if (i % 100 == 0) {
+			_cleanup_free_ char *file = xasprintf("%s/z", sb_c(&path));
+			put(cache_work_fs_fd(w), file, "z", 0644);
+		}
+	}
+	struct layer_info info;
+	struct layer l = finish(f, w, INT64_MAX, &info), u;
+	assert_int_equal(info.entries, DEPTH + DEPTH / 100);
+	struct digest d;
+	to_file(f, l.id, "deep.tar", &d);
+	assert_true(digest_eq(&d, &l.diffid));
+	unpack_file(f, "deep.tar", &l.diffid, NULL, &u);
+	to_file(f, u.id, "deep2.tar", &d);
+	assert_true(digest_eq(&d, &l.diffid));
+}
+
 /* What was written as a tar and unpacked again shows the same and gives the same tar. */
 static void test_round_trip(void **state)
 {
@@ -603,7 +631,7 @@ static void test_many_lower(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_seal_and_tar), cmocka_unit_test(test_flags),      cmocka_unit_test(test_whiteout_name),
+		cmocka_unit_test(test_seal_and_tar), cmocka_unit_test(test_flags), cmocka_unit_test(test_deep), cmocka_unit_test(test_whiteout_name),
 		cmocka_unit_test(test_mount),        cmocka_unit_test(test_merged_view), cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_import_and_pack), cmocka_unit_test(test_borrowed_link), cmocka_unit_test(test_many_lower),
 	};
