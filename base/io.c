@@ -121,8 +121,29 @@ int io_mkdirs(int dirfd, const char *path, mode_t mode, struct err **err)
 	return 0;
 }
 
-/* Removes what is in the folder fd, which is on device dev; closes fd. */
-static int remove_content(int fd, dev_t dev, struct err **err)
+/* A removal while it runs. Folders deeper than REMOVE_DEPTH are moved up to the top, to be met again there: a tree of any depth takes
+ * a bounded number of descriptors. */
+enum { REMOVE_DEPTH = 64 };
+
+struct removal {
+	dev_t dev;               /* nothing on other devices is touched */
+	int top;
+	unsigned long moved;     /* folders moved to the top so far: their names there */
+};
+
+static int move_up(struct removal *r, int at, const char *name, struct err **err)
+{
+	char buf[32];
+	do {
+		snprintf(buf, sizeof(buf), ".removed.%lu", r->moved++);
+		if (renameat2(at, name, r->top, buf, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+			return 0;
+	} while (errno == EEXIST);
+	return err_sys(err, "move folder '%s' up", name);
+}
+
+/* Removes what is in the folder fd; closes fd. */
+static int remove_content(struct removal *r, int fd, unsigned depth, struct err **err)
 {
 	_cleanup_closedir_ DIR *d = fdopendir(fd);
 	if (!d) {
@@ -136,19 +157,24 @@ static int remove_content(int fd, dev_t dev, struct err **err)
 			return errno ? err_sys(err, "read folder") : 0;
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
-		if (e->d_type != DT_DIR && unlinkat(dirfd(d), e->d_name, 0) == 0)
+		if (e->d_type != DT_DIR && (unlinkat(dirfd(d), e->d_name, 0) == 0 || errno == ENOENT))
 			continue;
 		if (e->d_type != DT_DIR && errno != EISDIR && errno != EPERM)
-			return errno == ENOENT ? 0 : err_sys(err, "remove '%s'", e->d_name);
+			return err_sys(err, "remove '%s'", e->d_name);
 		_cleanup_close_ int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		struct stat st;
 		if (sub < 0 && errno == ENOENT)
 			continue;
 		if (sub < 0 || fstat(sub, &st) < 0)
 			return err_sys(err, "open folder '%s'", e->d_name);
-		if (st.st_dev != dev)
+		if (st.st_dev != r->dev)
 			return err_set(err, ERR_DENIED, "remove '%s': another file system is mounted there", e->d_name);
-		if (remove_content(STEAL_FD(sub), dev, err) < 0)
+		if (depth == REMOVE_DEPTH) {
+			if (move_up(r, dirfd(d), e->d_name, err) < 0)
+				return -1;
+			continue;
+		}
+		if (remove_content(r, STEAL_FD(sub), depth + 1, err) < 0)
 			return err_wrap(err, "%s", e->d_name);
 		if (unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 			return err_sys(err, "remove folder '%s'", e->d_name);
@@ -159,15 +185,23 @@ int io_remove_tree(int dirfd, const char *path, struct err **err)
 {
 	if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
 		return 0;
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int top = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (top < 0 || fstat(top, &st) < 0)
 		return err_sys(err, "remove '%s'", path);
-	if (remove_content(STEAL_FD(fd), st.st_dev, err) < 0)
-		return err_wrap(err, "remove '%s'", path);
-	if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return err_sys(err, "remove folder '%s'", path);
-	return 0;
+	struct removal r = { .dev = st.st_dev, .top = top };
+	for (unsigned long moved = 0;; moved = r.moved) {
+		int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			return err_sys(err, "remove '%s'", path);
+		if (remove_content(&r, fd, 1, err) < 0)
+			return err_wrap(err, "remove '%s'", path);
+		if (unlinkat(dirfd, path, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			return 0;
+		/* Moved ones may have been put where this pass had been already. */
+		if (errno != ENOTEMPTY || r.moved == moved)
+			return err_sys(err, "remove folder '%s'", path);
+	}
 }
 
 ssize_t io_read(struct source *s, void *p, size_t n)
