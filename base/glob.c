@@ -160,11 +160,11 @@ bool glob_has_wildcard(struct str pattern)
 
 enum op_kind {
 	OP_CHAR,
-	OP_ANY,         /* any but a newline */
+	OP_ANY, /* any but a newline */
 	OP_CLASS,
-	OP_DIRS,        /* what stands for an inner double star: nothing, or anything that ends with "/". An OP_INSIDE follows. */
+	OP_DIRS, /* what stands for an inner double star: nothing, or anything that ends with "/". An OP_INSIDE follows. */
 	OP_INSIDE,
-	OP_BEGIN,       /* assertions */
+	OP_BEGIN, /* assertions */
 	OP_END,
 	OP_WORD,
 	OP_NOT_WORD,
@@ -178,7 +178,7 @@ struct op {
 	enum op_kind kind;
 	bool star, negated;
 	uint32_t c;
-	size_t first, n;        /* OP_CLASS: its ranges */
+	size_t first, n; /* OP_CLASS: its ranges */
 };
 
 enum rule_kind { RULE_EXACT, RULE_PREFIX, RULE_SUFFIX, RULE_REGEX };
@@ -186,8 +186,8 @@ enum rule_kind { RULE_EXACT, RULE_PREFIX, RULE_SUFFIX, RULE_REGEX };
 struct rule {
 	enum rule_kind kind;
 	bool negated, asserts;
-	struct str text;        /* cleaned, without "!" */
-	size_t first, n;        /* RULE_REGEX: its ops */
+	struct str text; /* cleaned, without "!" */
+	size_t first, n; /* RULE_REGEX: its ops */
 };
 
 struct glob_set {
@@ -282,7 +282,8 @@ static void add_range(struct glob_set *s, struct op *op, uint32_t low, uint32_t 
 /* Adds \d, \s, \w or, complemented, \D, \S, \W. */
 static void add_perl(struct glob_set *s, struct op *op, char c)
 {
-	static const struct range d[] = { { '0', '9' } }, sp[] = { { '\t', '\n' }, { '\f', '\r' }, { ' ', ' ' } },
+	static const struct range d[] = { { '0', '9' } },
+				  sp[] = { { '\t', '\n' }, { '\f', '\r' }, { ' ', ' ' } },
 				  w[] = { { '0', '9' }, { 'A', 'Z' }, { '_', '_' }, { 'a', 'z' } };
 	char kind = str_lower(c);
 	const struct range *r = kind == 'd' ? d : kind == 's' ? sp : w;
@@ -330,7 +331,8 @@ static bool escaped_char(struct str re, size_t *i, uint32_t *ret)
 		return true;
 	}
 	if (c == 'x') {
-		int high = *i + 1 < re.n ? hex_value(re.p[*i]) : -1, low = *i + 1 < re.n ? hex_value(re.p[*i + 1]) : -1;
+		int high = *i + 1 < re.n ? hex_value(re.p[*i]) : -1,
+		    low = *i + 1 < re.n ? hex_value(re.p[*i + 1]) : -1;
 		if (high < 0 || low < 0)
 			return false;
 		*i += 2;
@@ -401,7 +403,8 @@ static bool compile_class(struct glob_set *s, struct str re, size_t *i, struct o
 	return true;
 }
 
-static bool compile_escape(struct glob_set *s, struct str re, size_t *i, struct op *op, bool *asserts)
+static bool compile_escape(struct glob_set *s, struct str re, size_t *i, struct op *op,
+			   bool *asserts)
 {
 	static const char letters[] = "AzbB";
 	static const enum op_kind kinds[] = { OP_BEGIN, OP_END, OP_WORD, OP_NOT_WORD };
@@ -618,7 +621,8 @@ static bool regex_match(const struct glob_set *s, const struct rule *rule, struc
 	struct run r = { s, s->ops.v + rule->first, rule->n, path };
 	if (!rule->asserts)
 		return run_match(&r, true);
-	for (size_t end = str_find(path, '/', 1); end != SIZE_MAX; end = str_find(path, '/', end + 1)) {
+	for (size_t end = str_find(path, '/', 1); end != SIZE_MAX;
+	     end = str_find(path, '/', end + 1)) {
 		r.text = str_sub(path, 0, end);
 		if (run_match(&r, false))
 			return true;
@@ -629,7 +633,8 @@ static bool regex_match(const struct glob_set *s, const struct rule *rule, struc
 
 static bool suffix_match(struct str suffix, struct str path)
 {
-	return str_ends(path, suffix) || (suffix.n && suffix.p[0] == '/' && str_eq(path, str_sub(suffix, 1, suffix.n)));
+	return str_ends(path, suffix) ||
+		(suffix.n && suffix.p[0] == '/' && str_eq(path, str_sub(suffix, 1, suffix.n)));
 }
 
 /* Whether a rule matches a path or one of its parents. */
@@ -637,12 +642,14 @@ static bool rule_match(const struct glob_set *s, const struct rule *rule, struct
 {
 	switch (rule->kind) {
 	case RULE_EXACT:
-		return str_starts(path, rule->text) && (path.n == rule->text.n || path.p[rule->text.n] == '/');
+		return str_starts(path, rule->text) &&
+			(path.n == rule->text.n || path.p[rule->text.n] == '/');
 	case RULE_PREFIX:
 		return str_starts(path, str_sub(rule->text, 0, rule->text.n - 2));
 	case RULE_SUFFIX: {
 		struct str suffix = str_sub(rule->text, 2, rule->text.n);
-		for (size_t end = str_find(path, '/', 1); end != SIZE_MAX; end = str_find(path, '/', end + 1))
+		for (size_t end = str_find(path, '/', 1); end != SIZE_MAX;
+		     end = str_find(path, '/', end + 1))
 			if (suffix_match(suffix, str_sub(path, 0, end)))
 				return true;
 		return suffix_match(suffix, path);

@@ -53,7 +53,9 @@ static int add_json(struct arena *a, struct list *l, struct str s, bool *ret_jso
 	case DF_JSON_NONE:
 		return 0;
 	case DF_JSON_OTHER:
-		return err_set(err, ERR_SYNTAX, "when using JSON array syntax, arrays must be comprised of strings only");
+		return err_set(
+			err, ERR_SYNTAX,
+			"when using JSON array syntax, arrays must be comprised of strings only");
 	default:
 		*ret_json = true;
 		for (size_t i = 0; i < n; i++)
@@ -109,7 +111,8 @@ static void add_quoted_words(struct arena *a, struct list *l, struct str s, char
 }
 
 /* name=value words, or the old form `name value`. */
-static int add_pairs(struct arena *a, struct list *l, struct str rest, char escape, const char *name, bool *ret_legacy, struct err **err)
+static int add_pairs(struct arena *a, struct list *l, struct str rest, char escape,
+		     const char *name, bool *ret_legacy, struct err **err)
 {
 	struct list words = { .line = l->line };
 	int r = 0;
@@ -137,7 +140,10 @@ static int add_pairs(struct arena *a, struct list *l, struct str rest, char esca
 		if (eq == SIZE_MAX) {
 			_cleanup_(sb_releasep) struct sb q = { 0 };
 			sb_add_goquote(&q, w->text);
-			r = err_set(err, ERR_SYNTAX, "Syntax error - can't find = in %s. Must be of the form: name=value", sb_c(&q));
+			r = err_set(
+				err, ERR_SYNTAX,
+				"Syntax error - can't find = in %s. Must be of the form: name=value",
+				sb_c(&q));
 			break;
 		}
 		struct df_arg key = { str_sub(w->text, 0, eq), w->begin, w->end };
@@ -150,7 +156,8 @@ static int add_pairs(struct arena *a, struct list *l, struct str rest, char esca
 }
 
 /* The type word of HEALTHCHECK, and JSON or a text. */
-static int add_health(struct arena *a, struct list *l, struct str rest, bool *ret_json, struct err **err)
+static int add_health(struct arena *a, struct list *l, struct str rest, bool *ret_json,
+		      struct err **err)
 {
 	size_t i = 0;
 	while (i < rest.n && !utf8_is_space((unsigned char)rest.p[i]))
@@ -171,10 +178,11 @@ static int add_health(struct arena *a, struct list *l, struct str rest, bool *re
 /* Nesting is refused later, but the parser of BuildKit looks into ONBUILD ONBUILD all the same; so deep and no deeper. */
 enum { MAX_ONBUILD = 100 };
 
-static int parse(struct arena *a, struct list *l, const struct df_parts *p, char escape, unsigned depth, struct df_args *ret,
-		 struct err **err);
+static int parse(struct arena *a, struct list *l, const struct df_parts *p, char escape,
+		 unsigned depth, struct df_args *ret, struct err **err);
 
-static int add_child(struct arena *a, struct list *l, struct str rest, char escape, unsigned depth, struct df_args *ret, struct err **err)
+static int add_child(struct arena *a, struct list *l, struct str rest, char escape, unsigned depth,
+		     struct df_args *ret, struct err **err)
 {
 	if (!rest.n)
 		return 0;
@@ -191,8 +199,8 @@ static int add_child(struct arena *a, struct list *l, struct str rest, char esca
 	return 0;
 }
 
-static int parse(struct arena *a, struct list *l, const struct df_parts *p, char escape, unsigned depth, struct df_args *ret,
-		 struct err **err)
+static int parse(struct arena *a, struct list *l, const struct df_parts *p, char escape,
+		 unsigned depth, struct df_args *ret, struct err **err)
 {
 	struct str rest = p->rest;
 	enum df_kind kind;
@@ -241,7 +249,8 @@ static int parse(struct arena *a, struct list *l, const struct df_parts *p, char
 	return 0;
 }
 
-int df_args_parse(struct arena *a, struct str line, const struct df_parts *p, char escape, struct df_args *ret, struct err **err)
+int df_args_parse(struct arena *a, struct str line, const struct df_parts *p, char escape,
+		  struct df_args *ret, struct err **err)
 {
 	struct list l = { .line = line };
 	*ret = (struct df_args){ 0 };

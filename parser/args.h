@@ -17,12 +17,13 @@ struct df_arg {
 };
 
 struct df_args {
-	struct df_arg *v;       /* ENV, LABEL: names and values in turn */
+	struct df_arg *v; /* ENV, LABEL: names and values in turn */
 	size_t n;
 	bool json, legacy;
-	struct df_parts *child; /* ONBUILD: the instruction in it; v are its keyword and arguments */
+	struct df_parts
+		*child; /* ONBUILD: the instruction in it; v are its keyword and arguments */
 };
 
 /* Parses the rest of a line. An unknown keyword has no arguments. */
-NODISCARD int df_args_parse(struct arena *a, struct str line, const struct df_parts *p, char escape, struct df_args *ret,
-			    struct err **err);
+NODISCARD int df_args_parse(struct arena *a, struct str line, const struct df_parts *p, char escape,
+			    struct df_args *ret, struct err **err);

@@ -147,7 +147,8 @@ void df_excerpt(struct sb *out, struct str name, struct str text, struct span at
 		add_line(out, s);
 		size_t begin = (size_t)(s.p - text.p);
 		struct str part = str_sub(text, at.begin, at.end);
-		bool within = at.line == last && inside && part.n && at.begin >= begin && at.end <= begin + s.n;
+		bool within = at.line == last && inside && part.n && at.begin >= begin &&
+			at.end <= begin + s.n;
 		if (within && !str_eq(utf8_trim(part), utf8_trim(s)))
 			underline(out, s, at.begin - begin, at.end - begin);
 	}

@@ -26,7 +26,9 @@ static bool is_key(struct str s, const char *name)
 enum df_directive_kind df_directive_parse(struct str line, struct str *ret_value)
 {
 	size_t i = skip_blanks(line, 1), from = i;
-	while (i < line.n && ((str_lower(line.p[i]) >= 'a' && str_lower(line.p[i]) <= 'z') || (i > from && line.p[i] >= '0' && line.p[i] <= '9')))
+	while (i < line.n &&
+	       ((str_lower(line.p[i]) >= 'a' && str_lower(line.p[i]) <= 'z') ||
+		(i > from && line.p[i] >= '0' && line.p[i] <= '9')))
 		i++;
 	struct str key = str_sub(line, from, i);
 	i = skip_blanks(line, i);

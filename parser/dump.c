@@ -40,7 +40,8 @@ static void put_list(json_t *o, const char *name, const struct df_list *l)
 	json_put(o, name, v);
 }
 
-static void put_heredocs(json_t *o, const char *name, const struct df_heredoc *h, size_t n, bool whole)
+static void put_heredocs(json_t *o, const char *name, const struct df_heredoc *h, size_t n,
+			 bool whole)
 {
 	json_t *v = json_array();
 	for (size_t i = 0; i < n; i++) {
@@ -87,7 +88,9 @@ static void put_number(json_t *o, const char *name, int64_t v)
 
 static json_t *dump_mount(const struct df_mount *m)
 {
-	static const char *const sharing[] = { [DF_SHARED] = "shared", [DF_PRIVATE] = "private", [DF_LOCKED] = "locked" };
+	static const char *const sharing[] = {
+		[DF_SHARED] = "shared", [DF_PRIVATE] = "private", [DF_LOCKED] = "locked"
+	};
 	json_t *o = json_object();
 	json_put_str(o, "type", str_c(df_mount_type_name(m->type)));
 	put_given(o, "from", m->from);

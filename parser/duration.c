@@ -24,8 +24,14 @@ static uint64_t unit_ns(struct str u)
 		const char *name;
 		uint64_t ns;
 	} units[] = {
-		{ "ns", 1 }, { "us", 1000 }, { "\xc2\xb5s", 1000 }, { "\xce\xbcs", 1000 }, { "ms", 1000000 }, { "s", 1000000000 },
-		{ "m", UINT64_C(60000000000) }, { "h", UINT64_C(3600000000000) },
+		{ "ns", 1 },
+		{ "us", 1000 },
+		{ "\xc2\xb5s", 1000 },
+		{ "\xce\xbcs", 1000 },
+		{ "ms", 1000000 },
+		{ "s", 1000000000 },
+		{ "m", UINT64_C(60000000000) },
+		{ "h", UINT64_C(3600000000000) },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
 		if (str_eq_c(u, units[i].name))

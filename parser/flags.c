@@ -89,10 +89,24 @@ void df_split(struct arena *a, struct str line, char escape, struct df_parts *re
 }
 
 static const char *const names[] = {
-	[DF_ADD] = "ADD", [DF_ARG] = "ARG", [DF_CMD] = "CMD", [DF_COPY] = "COPY", [DF_ENTRYPOINT] = "ENTRYPOINT", [DF_ENV] = "ENV",
-	[DF_EXPOSE] = "EXPOSE", [DF_FROM] = "FROM", [DF_HEALTHCHECK] = "HEALTHCHECK", [DF_LABEL] = "LABEL",
-	[DF_MAINTAINER] = "MAINTAINER", [DF_ONBUILD] = "ONBUILD", [DF_RUN] = "RUN", [DF_SHELL] = "SHELL",
-	[DF_STOPSIGNAL] = "STOPSIGNAL", [DF_USER] = "USER", [DF_VOLUME] = "VOLUME", [DF_WORKDIR] = "WORKDIR",
+	[DF_ADD] = "ADD",
+	[DF_ARG] = "ARG",
+	[DF_CMD] = "CMD",
+	[DF_COPY] = "COPY",
+	[DF_ENTRYPOINT] = "ENTRYPOINT",
+	[DF_ENV] = "ENV",
+	[DF_EXPOSE] = "EXPOSE",
+	[DF_FROM] = "FROM",
+	[DF_HEALTHCHECK] = "HEALTHCHECK",
+	[DF_LABEL] = "LABEL",
+	[DF_MAINTAINER] = "MAINTAINER",
+	[DF_ONBUILD] = "ONBUILD",
+	[DF_RUN] = "RUN",
+	[DF_SHELL] = "SHELL",
+	[DF_STOPSIGNAL] = "STOPSIGNAL",
+	[DF_USER] = "USER",
+	[DF_VOLUME] = "VOLUME",
+	[DF_WORKDIR] = "WORKDIR",
 };
 
 const char *df_kind_name(enum df_kind k)
@@ -123,7 +137,8 @@ bool df_kind_of(struct str keyword, enum df_kind *ret)
 {
 	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
 		/* The first letter of a name is none that a character above ASCII can stand for. */
-		if (keyword.n && (keyword.p[0] | 0x20) == (names[k][0] | 0x20) && is_name(keyword, names[k])) {
+		if (keyword.n && (keyword.p[0] | 0x20) == (names[k][0] | 0x20) &&
+		    is_name(keyword, names[k])) {
 			*ret = (enum df_kind)k;
 			return true;
 		}
@@ -154,7 +169,8 @@ static struct str json_text(const struct df_parts *p, enum df_kind kind)
 	}
 }
 
-int df_shape_of(struct arena *a, struct str line, char escape, struct df_shape *ret, struct err **err)
+int df_shape_of(struct arena *a, struct str line, char escape, struct df_shape *ret,
+		struct err **err)
 {
 	struct df_parts p;
 	enum df_kind kind;
@@ -195,7 +211,8 @@ static int unknown(struct str name, const struct df_option *options, size_t n, s
 		names_of[i] = str_c(options[i].name);
 	struct str near = df_near(name, names_of, n, false);
 	if (near.p)
-		return err_set(err, ERR_SYNTAX, "unknown flag: --%.*s (did you mean %.*s?)", STR_ARG(name), STR_ARG(near));
+		return err_set(err, ERR_SYNTAX, "unknown flag: --%.*s (did you mean %.*s?)",
+			       STR_ARG(name), STR_ARG(near));
 	return err_set(err, ERR_SYNTAX, "unknown flag: --%.*s", STR_ARG(name));
 }
 
@@ -208,12 +225,14 @@ static int bool_value(struct str name, bool has_value, struct str *value, struct
 	else if (str_ieq(*value, STR("false")))
 		*value = STR("false");
 	else
-		return err_set(err, ERR_SYNTAX, "expecting boolean value for flag --%.*s, not: %.*s", STR_ARG(name), STR_ARG(*value));
+		return err_set(err, ERR_SYNTAX,
+			       "expecting boolean value for flag --%.*s, not: %.*s", STR_ARG(name),
+			       STR_ARG(*value));
 	return 0;
 }
 
-int df_options_parse(struct arena *a, const struct df_logical *l, const struct df_parts *p, struct df_option *options, size_t n,
-		     struct err **err)
+int df_options_parse(struct arena *a, const struct df_logical *l, const struct df_parts *p,
+		     struct df_option *options, size_t n, struct err **err)
 {
 	for (size_t i = 0; i < p->n_flags; i++) {
 		const struct df_flag *f = &p->flags[i];
@@ -223,16 +242,21 @@ int df_options_parse(struct arena *a, const struct df_logical *l, const struct d
 		if (!o)
 			return unknown(name, options, n, err);
 		if (o->given.n && o->type != DF_OPTION_STRINGS)
-			return err_set(err, ERR_SYNTAX, "duplicate flag specified: --%.*s", STR_ARG(name));
+			return err_set(err, ERR_SYNTAX, "duplicate flag specified: --%.*s",
+				       STR_ARG(name));
 		if (o->type == DF_OPTION_BOOL) {
 			if (bool_value(name, has_value, &value, err) < 0)
 				return -1;
 		} else if (!has_value) {
-			return err_set(err, ERR_SYNTAX, "missing a value on flag: --%.*s", STR_ARG(name));
+			return err_set(err, ERR_SYNTAX, "missing a value on flag: --%.*s",
+				       STR_ARG(name));
 		}
 		if (!o->given.v)
-			o->given.v = arena_array_of(a, struct df_word, o->type == DF_OPTION_STRINGS ? p->n_flags - i : 1);
-		o->given.v[o->given.n++] = (struct df_word){ value, df_logical_span(l, f->begin, f->end) };
+			o->given.v =
+				arena_array_of(a, struct df_word,
+					       o->type == DF_OPTION_STRINGS ? p->n_flags - i : 1);
+		o->given.v[o->given.n++] =
+			(struct df_word){ value, df_logical_span(l, f->begin, f->end) };
 	}
 	return 0;
 }

@@ -13,14 +13,14 @@
 /* A flag: quotes and escapes are resolved. */
 struct df_flag {
 	struct str text;
-	size_t begin, end;      /* bytes of the line */
+	size_t begin, end; /* bytes of the line */
 };
 
 struct df_parts {
-	struct str keyword;     /* as written */
+	struct str keyword; /* as written */
 	struct df_flag *flags;
 	size_t n_flags;
-	struct str rest;        /* trimmed; a slice of the line */
+	struct str rest; /* trimmed; a slice of the line */
 };
 
 /* Splits a logical line, or the text of an ONBUILD instruction. */
@@ -31,13 +31,14 @@ bool df_kind_of(struct str keyword, enum df_kind *ret);
 
 /* What the grammar's scanner must know of a logical line before it reads on. */
 struct df_shape {
-	size_t json;            /* where its JSON form begins, or SIZE_MAX */
+	size_t json; /* where its JSON form begins, or SIZE_MAX */
 	struct df_marker *markers;
 	size_t n_markers;
 };
 
 /* ERR_LIMIT: words nested too deep to look for heredocs. */
-NODISCARD int df_shape_of(struct arena *a, struct str line, char escape, struct df_shape *ret, struct err **err);
+NODISCARD int df_shape_of(struct arena *a, struct str line, char escape, struct df_shape *ret,
+			  struct err **err);
 
 enum df_option_type { DF_OPTION_BOOL, DF_OPTION_STRING, DF_OPTION_STRINGS };
 
@@ -49,5 +50,6 @@ struct df_option {
 };
 
 /* Judges the flags of a line, left to right, against the options. */
-NODISCARD int df_options_parse(struct arena *a, const struct df_logical *l, const struct df_parts *p, struct df_option *options,
-			       size_t n, struct err **err);
+NODISCARD int df_options_parse(struct arena *a, const struct df_logical *l,
+			       const struct df_parts *p, struct df_option *options, size_t n,
+			       struct err **err);

@@ -66,7 +66,8 @@ static bool has_angles(struct str s)
 	return false;
 }
 
-int df_markers_find(struct arena *a, struct str line, struct df_marker **ret, size_t *ret_n, struct err **err)
+int df_markers_find(struct arena *a, struct str line, struct df_marker **ret, size_t *ret_n,
+		    struct err **err)
 {
 	struct err *e = NULL;
 	struct df_shell_word *words;

@@ -14,11 +14,12 @@ struct df_marker {
 	struct str name;
 	int fd;
 	bool expand, strip_tabs;
-	size_t begin, end;      /* bytes of the logical line */
+	size_t begin, end; /* bytes of the logical line */
 };
 
 /* Whether one word is a marker: `3<<-"EOF"`. begin and end are the whole word. */
 bool df_marker_parse(struct arena *a, struct str word, struct df_marker *ret);
 
 /* The markers of a logical line, keyword included, in order: none where the line does not lex. ERR_LIMIT: nested too deep. */
-NODISCARD int df_markers_find(struct arena *a, struct str line, struct df_marker **ret, size_t *ret_n, struct err **err);
+NODISCARD int df_markers_find(struct arena *a, struct str line, struct df_marker **ret,
+			      size_t *ret_n, struct err **err);

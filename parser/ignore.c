@@ -39,7 +39,8 @@ struct glob_set *df_ignore_parse(struct str text, struct err **err)
 		struct str line = str_sub(text, at, end);
 		at = end + 1;
 		if (line.n >= MAX_LINE) {
-			err_set(err, ERR_LIMIT, "failed parsing .dockerignore: bufio.Scanner: token too long");
+			err_set(err, ERR_LIMIT,
+				"failed parsing .dockerignore: bufio.Scanner: token too long");
 			return NULL;
 		}
 		struct str p = line_pattern(a, line);

@@ -123,7 +123,10 @@ static int build_pairs(struct builder *b, struct err **err)
 		if (!key->text.n)
 			return err_set(err, ERR_SYNTAX, "%s names can not be blank", kind_name(b));
 		b->i->pairs[b->i->n_pairs++] = (struct df_pair){
-			.name = key->text, .value = value->text, .has_value = true, .legacy = args->legacy,
+			.name = key->text,
+			.value = value->text,
+			.has_value = true,
+			.legacy = args->legacy,
 			.at = df_logical_span(&b->n->line, key->begin, value->end),
 		};
 	}
@@ -184,7 +187,8 @@ static int build_volume(struct builder *b, struct err **err)
 		struct str *s = &b->i->words.v[k].text;
 		*s = utf8_trim(*s);
 		if (!s->n)
-			return err_set(err, ERR_SYNTAX, "VOLUME specified can not be an empty string");
+			return err_set(err, ERR_SYNTAX,
+				       "VOLUME specified can not be an empty string");
 	}
 	return 0;
 }
@@ -230,20 +234,24 @@ static int device_field(struct df_device *d, struct str field, struct err **err)
 		d->required = true;
 	} else if (has_value && str_ieq(key, STR("name"))) {
 		if (d->name.n)
-			return err_set(err, ERR_SYNTAX, "device name already set to %.*s", STR_ARG(d->name));
+			return err_set(err, ERR_SYNTAX, "device name already set to %.*s",
+				       STR_ARG(d->name));
 		d->name = value;
 	} else if (has_value && str_ieq(key, STR("required"))) {
 		if (!df_bool_parse(value, &d->required))
-			return err_set(err, ERR_SYNTAX, "invalid value for required: %.*s", STR_ARG(value));
+			return err_set(err, ERR_SYNTAX, "invalid value for required: %.*s",
+				       STR_ARG(value));
 	} else if (!d->name.n) {
 		d->name = field;
 	} else if (!has_value) {
-		return err_set(err, ERR_SYNTAX, "invalid field '%.*s' must be a key=value pair", STR_ARG(field));
+		return err_set(err, ERR_SYNTAX, "invalid field '%.*s' must be a key=value pair",
+			       STR_ARG(field));
 	} else {
 		static const struct str known[] = { { "name", 4 }, { "required", 8 } };
 		struct str near = df_near(key, known, ARRAY_SIZE(known), true);
-		return err_set(err, ERR_SYNTAX, "unexpected key '%.*s' in '%.*s'%s%.*s%s", STR_ARG(key), STR_ARG(field),
-			       near.p ? " (did you mean " : "", STR_ARG(near), near.p ? "?)" : "");
+		return err_set(err, ERR_SYNTAX, "unexpected key '%.*s' in '%.*s'%s%.*s%s",
+			       STR_ARG(key), STR_ARG(field), near.p ? " (did you mean " : "",
+			       STR_ARG(near), near.p ? "?)" : "");
 	}
 	return 0;
 }
@@ -288,7 +296,8 @@ static bool is_one_of(struct str s, const char *const *v, size_t n)
 
 static int build_run(struct builder *b, struct err **err)
 {
-	static const char *const networks[] = { "default", "none", "host" }, *const securities[] = { "sandbox", "insecure" };
+	static const char *const networks[] = { "default", "none", "host" },
+				 *const securities[] = { "sandbox", "insecure" };
 	enum { MOUNT, NETWORK, SECURITY, DEVICE };
 	struct df_option o[] = {
 		[MOUNT] = { "mount", DF_OPTION_STRINGS, { 0 } },
@@ -348,7 +357,8 @@ static int build_sources(struct builder *b, struct err **err)
 	size_t last = args->n - 1;
 
 	if (df_marker_parse(b->a, args->v[last].text, &m))
-		return err_set(err, ERR_SYNTAX, "%s cannot accept a heredoc as a destination", kind_name(b));
+		return err_set(err, ERR_SYNTAX, "%s cannot accept a heredoc as a destination",
+			       kind_name(b));
 	i->dest = word(b, &args->v[last]);
 	i->words.v = arena_array_of(b->a, struct df_word, last);
 	i->inline_files = arena_array_of(b->a, struct df_heredoc, last);
@@ -360,8 +370,12 @@ static int build_sources(struct builder *b, struct err **err)
 		}
 		struct str content = body_of(b->n, m.name);
 		i->inline_files[i->n_inline_files++] = (struct df_heredoc){
-			.name = m.name, .content = m.strip_tabs ? strip_tabs(b->a, content) : content, .fd = m.fd, .expand = m.expand,
-			.strip_tabs = m.strip_tabs, .at = w.at,
+			.name = m.name,
+			.content = m.strip_tabs ? strip_tabs(b->a, content) : content,
+			.fd = m.fd,
+			.expand = m.expand,
+			.strip_tabs = m.strip_tabs,
+			.at = w.at,
 		};
 	}
 	return 0;
@@ -369,25 +383,44 @@ static int build_sources(struct builder *b, struct err **err)
 
 static int build_copy(struct builder *b, struct err **err)
 {
-	enum { CHOWN, CHMOD, LINK, EXCLUDE, SHARED, FROM = SHARED, PARENTS, KEEP_GIT_DIR = SHARED, CHECKSUM, UNPACK };
+	enum {
+		CHOWN,
+		CHMOD,
+		LINK,
+		EXCLUDE,
+		SHARED,
+		FROM = SHARED,
+		PARENTS,
+		KEEP_GIT_DIR = SHARED,
+		CHECKSUM,
+		UNPACK
+	};
 	struct df_option o[] = {
 		[CHOWN] = { "chown", DF_OPTION_STRING, { 0 } },
 		[CHMOD] = { "chmod", DF_OPTION_STRING, { 0 } },
 		[LINK] = { "link", DF_OPTION_BOOL, { 0 } },
 		[EXCLUDE] = { "exclude", DF_OPTION_STRINGS, { 0 } },
-		[SHARED] = { 0 }, { 0 }, { 0 },
+		[SHARED] = { 0 },
+		{ 0 },
+		{ 0 },
 	};
-	static const struct df_option copy[] = { { "from", DF_OPTION_STRING, { 0 } }, { "parents", DF_OPTION_BOOL, { 0 } } };
+	static const struct df_option copy[] = { { "from", DF_OPTION_STRING, { 0 } },
+						 { "parents", DF_OPTION_BOOL, { 0 } } };
 	static const struct df_option add[] = {
-		{ "keep-git-dir", DF_OPTION_BOOL, { 0 } }, { "checksum", DF_OPTION_STRING, { 0 } }, { "unpack", DF_OPTION_BOOL, { 0 } },
+		{ "keep-git-dir", DF_OPTION_BOOL, { 0 } },
+		{ "checksum", DF_OPTION_STRING, { 0 } },
+		{ "unpack", DF_OPTION_BOOL, { 0 } },
 	};
 	struct df_instruction *i = b->i;
 	bool is_copy = i->kind == DF_COPY;
 	size_t n = SHARED + (is_copy ? ARRAY_SIZE(copy) : ARRAY_SIZE(add));
 
 	if (b->n->args.n < 2)
-		return err_set(err, ERR_SYNTAX, "%s requires at least two arguments, but only one was provided. Destination could not "
-			       "be determined", kind_name(b));
+		return err_set(
+			err, ERR_SYNTAX,
+			"%s requires at least two arguments, but only one was provided. Destination could not "
+			"be determined",
+			kind_name(b));
 	for (size_t k = SHARED; k < n; k++)
 		o[k] = is_copy ? copy[k - SHARED] : add[k - SHARED];
 	if (options(b, o, n, err) < 0)
@@ -428,7 +461,8 @@ static int build_health_test(struct builder *b, struct err **err)
 	const struct df_args *args = &b->n->args;
 	struct df_list test = words(b, 0, args->n);
 	if (!str_eq_c(upper(b->a, args->v[0].text), "CMD"))
-		return quoted_error(err, "Unknown type", upper(b->a, args->v[0].text), " in HEALTHCHECK (try CMD)");
+		return quoted_error(err, "Unknown type", upper(b->a, args->v[0].text),
+				    " in HEALTHCHECK (try CMD)");
 	if (args->n < 2)
 		return err_set(err, ERR_SYNTAX, "Missing command after HEALTHCHECK CMD");
 	test.v[0].text = args->json ? STR("CMD") : STR("CMD-SHELL");
@@ -460,14 +494,17 @@ static int build_healthcheck(struct builder *b, struct err **err)
 	}
 	if (options(b, o, ARRAY_SIZE(o), err) < 0 || build_health_test(b, err) < 0)
 		return -1;
-	if (interval(&o[INTERVAL], &i->health_interval_ns, err) < 0 || interval(&o[TIMEOUT], &i->health_timeout_ns, err) < 0 ||
+	if (interval(&o[INTERVAL], &i->health_interval_ns, err) < 0 ||
+	    interval(&o[TIMEOUT], &i->health_timeout_ns, err) < 0 ||
 	    interval(&o[START_PERIOD], &i->health_start_period_ns, err) < 0 ||
 	    interval(&o[START_INTERVAL], &i->health_start_interval_ns, err) < 0)
 		return -1;
-	if (value_of(&o[RETRIES]).n && df_int32_parse(value_of(&o[RETRIES]), &i->health_retries, err) < 0)
+	if (value_of(&o[RETRIES]).n &&
+	    df_int32_parse(value_of(&o[RETRIES]), &i->health_retries, err) < 0)
 		return -1;
 	if (i->health_retries < 0)
-		return err_set(err, ERR_SYNTAX, "--retries cannot be negative (%d)", i->health_retries);
+		return err_set(err, ERR_SYNTAX, "--retries cannot be negative (%d)",
+			       i->health_retries);
 	return 0;
 }
 
@@ -478,9 +515,11 @@ static int build_onbuild(struct builder *b, struct err **err)
 		return -1;
 	struct str inner = upper(b->a, n->args.v[0].text);
 	if (str_eq_c(inner, "ONBUILD"))
-		return err_set(err, ERR_SYNTAX, "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+		return err_set(err, ERR_SYNTAX,
+			       "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
 	if (str_eq_c(inner, "MAINTAINER") || str_eq_c(inner, "FROM"))
-		return err_set(err, ERR_SYNTAX, "%.*s isn't allowed as an ONBUILD trigger", STR_ARG(inner));
+		return err_set(err, ERR_SYNTAX, "%.*s isn't allowed as an ONBUILD trigger",
+			       STR_ARG(inner));
 	struct str s = utf8_trim_left(n->line.text);
 	/* U+0130 makes a keyword, but not for the expression that cuts it off. */
 	size_t at = str_ieq(n->parts.keyword, STR("ONBUILD")) ? n->parts.keyword.n : 0;
@@ -506,7 +545,8 @@ static bool is_stage_name(struct str s)
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
 		bool letter = c >= 'a' && c <= 'z';
-		if (!letter && (i == 0 || !((c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')))
+		if (!letter &&
+		    (i == 0 || !((c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')))
 			return false;
 	}
 	return s.n > 0;
@@ -565,7 +605,8 @@ static int unknown(struct arena *a, struct str keyword, struct err **err)
 		return err_set(err, ERR_SYNTAX, "unknown instruction: %s", sb_c(&shown));
 	if (is_lower || !is_upper)
 		near = lower(a, near);
-	return err_set(err, ERR_SYNTAX, "unknown instruction: %s (did you mean %.*s?)", sb_c(&shown), STR_ARG(near));
+	return err_set(err, ERR_SYNTAX, "unknown instruction: %s (did you mean %.*s?)",
+		       sb_c(&shown), STR_ARG(near));
 }
 
 static int dispatch(struct builder *b, struct df_stage *stage, struct err **err)
@@ -605,7 +646,8 @@ static int dispatch(struct builder *b, struct df_stage *stage, struct err **err)
 	BUG("instruction of kind %d", b->i->kind);
 }
 
-int df_build(struct arena *a, const struct df_node *n, struct df_instruction **ret, struct df_stage *ret_stage, struct err **err)
+int df_build(struct arena *a, const struct df_node *n, struct df_instruction **ret,
+	     struct df_stage *ret_stage, struct err **err)
 {
 	struct df_instruction *i = arena_new_of(a, struct df_instruction);
 	struct builder b = { a, n, i };
@@ -626,7 +668,9 @@ int df_build(struct arena *a, const struct df_node *n, struct df_instruction **r
 		i->flags.v = arena_array_of(a, struct df_word, n->parts.n_flags);
 		for (size_t k = 0; k < n->parts.n_flags; k++) {
 			const struct df_flag *f = &n->parts.flags[k];
-			i->flags.v[i->flags.n++] = (struct df_word){ f->text, df_logical_span(&n->line, f->begin, f->end) };
+			i->flags.v[i->flags.n++] =
+				(struct df_word){ f->text,
+						  df_logical_span(&n->line, f->begin, f->end) };
 		}
 	}
 	if (dispatch(&b, ret_stage, err) < 0)

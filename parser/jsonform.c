@@ -12,7 +12,7 @@ struct reader {
 	struct str s;
 	size_t i;
 	size_t depth;
-	unsigned char stack[MAX_DEPTH / 8 + 1];     /* a bit a level: 1 is an object */
+	unsigned char stack[MAX_DEPTH / 8 + 1]; /* a bit a level: 1 is an object */
 };
 
 static int peek(const struct reader *r)
@@ -293,7 +293,8 @@ static bool skip_value(struct reader *r)
 	}
 }
 
-enum df_json df_json_array(struct arena *a, struct str text, struct df_json_item **ret, size_t *ret_n)
+enum df_json df_json_array(struct arena *a, struct str text, struct df_json_item **ret,
+			   size_t *ret_n)
 {
 	struct str s = utf8_trim_left(text);
 	size_t offset = text.n - s.n;
@@ -318,7 +319,8 @@ enum df_json df_json_array(struct arena *a, struct str text, struct df_json_item
 			}
 			if (ret) {
 				struct str inner = str_sub(s, from + 1, r.i - 1);
-				struct df_json_item item = { plain ? inner : decode(a, inner), offset + from, offset + r.i };
+				struct df_json_item item = { plain ? inner : decode(a, inner),
+							     offset + from, offset + r.i };
 				VEC_PUSH(&items, item);
 			}
 		} else {

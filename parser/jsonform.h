@@ -8,8 +8,8 @@
 #include "base/str.h"
 
 enum df_json {
-	DF_JSON_NONE,       /* no array, or not valid: the shell form */
-	DF_JSON_OTHER,      /* a valid array with something that is no string: an error */
+	DF_JSON_NONE,  /* no array, or not valid: the shell form */
+	DF_JSON_OTHER, /* a valid array with something that is no string: an error */
 	DF_JSON_STRINGS,
 };
 
@@ -21,4 +21,5 @@ struct df_json_item {
 
 /* What the text is; for DF_JSON_STRINGS its items, unless ret is NULL. Escapes are resolved; bad UTF-8 and lone surrogates are
  * U+FFFD. Items without escapes borrow from the text. */
-enum df_json df_json_array(struct arena *a, struct str text, struct df_json_item **ret, size_t *ret_n);
+enum df_json df_json_array(struct arena *a, struct str text, struct df_json_item **ret,
+			   size_t *ret_n);

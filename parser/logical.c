@@ -19,7 +19,8 @@ static size_t continued(struct str line, char escape)
 	return n - 1;
 }
 
-int df_logical_join(struct arena *a, struct str source, struct span range, char escape, struct df_logical *ret, struct err **err)
+int df_logical_join(struct arena *a, struct str source, struct span range, char escape,
+		    struct df_logical *ret, struct err **err)
 {
 	VEC(struct piece) pieces = { 0 };
 	size_t total = 0, at = range.begin;
@@ -50,7 +51,8 @@ int df_logical_join(struct arena *a, struct str source, struct span range, char 
 	}
 	if (at < range.end) {
 		VEC_RELEASE(&pieces);
-		return err_set(err, ERR_BUG, "lines %u-%u: the tree and the text disagree", range.line, line);
+		return err_set(err, ERR_BUG, "lines %u-%u: the tree and the text disagree",
+			       range.line, line);
 	}
 	ret->n_segments = pieces.n;
 	ret->segments = arena_array_of(a, struct df_segment, pieces.n);
@@ -61,7 +63,8 @@ int df_logical_join(struct arena *a, struct str source, struct span range, char 
 		if (joined)
 			memcpy(joined + p->segment.at, source.p + p->segment.source, p->n);
 	}
-	ret->text = joined ? (struct str){ joined, total } : str_sub(source, range.begin, range.begin + total);
+	ret->text = joined ? (struct str){ joined, total }
+			   : str_sub(source, range.begin, range.begin + total);
 	VEC_RELEASE(&pieces);
 	return 0;
 }
@@ -84,7 +87,8 @@ struct span df_logical_span(const struct df_logical *l, size_t begin, size_t end
 {
 	if (!l->n_segments)
 		return (struct span){ 0 };
-	const struct df_segment *first = segment_of(l, begin), *last = end > begin ? segment_of(l, end - 1) : first;
+	const struct df_segment *first = segment_of(l, begin),
+				*last = end > begin ? segment_of(l, end - 1) : first;
 	return (struct span){
 		.line = first->line,
 		.last = last->line,

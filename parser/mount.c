@@ -7,15 +7,18 @@
 #include "parser/diag.h"
 
 static const char *const type_names[] = {
-	[DF_MOUNT_BIND] = "bind", [DF_MOUNT_CACHE] = "cache", [DF_MOUNT_TMPFS] = "tmpfs", [DF_MOUNT_SECRET] = "secret",
-	[DF_MOUNT_SSH] = "ssh",
+	[DF_MOUNT_BIND] = "bind",     [DF_MOUNT_CACHE] = "cache", [DF_MOUNT_TMPFS] = "tmpfs",
+	[DF_MOUNT_SECRET] = "secret", [DF_MOUNT_SSH] = "ssh",
 };
 
-static const char *const sharing_names[] = { [DF_SHARED] = "shared", [DF_PRIVATE] = "private", [DF_LOCKED] = "locked" };
+static const char *const sharing_names[] = {
+	[DF_SHARED] = "shared", [DF_PRIVATE] = "private", [DF_LOCKED] = "locked"
+};
 
 static const char *const keys[] = {
-	"type", "from", "source", "src", "target", "dst", "destination", "readonly", "ro", "readwrite", "rw", "required", "size", "id",
-	"sharing", "mode", "uid", "gid", "env",
+	"type",     "from", "source",    "src", "target",   "dst",  "destination",
+	"readonly", "ro",   "readwrite", "rw",  "required", "size", "id",
+	"sharing",  "mode", "uid",       "gid", "env",
 };
 
 const char *df_mount_type_name(enum df_mount_type t)
@@ -29,7 +32,8 @@ static int csv_error(struct err **err, size_t at, const char *what)
 }
 
 /* A quoted field behind its first quote at *i, up to the comma or the end. */
-static int quoted_field(struct arena *a, struct str line, size_t *i, struct str *ret, struct err **err)
+static int quoted_field(struct arena *a, struct str line, size_t *i, struct str *ret,
+			struct err **err)
 {
 	static const char stray[] = "extraneous or missing \" in quoted-field";
 	_cleanup_(sb_releasep) struct sb b = { 0 };
@@ -51,7 +55,8 @@ static int quoted_field(struct arena *a, struct str line, size_t *i, struct str 
 	return 0;
 }
 
-int df_csv_fields(struct arena *a, struct str line, struct str **ret, size_t *ret_n, struct err **err)
+int df_csv_fields(struct arena *a, struct str line, struct str **ret, size_t *ret_n,
+		  struct err **err)
 {
 	VEC(struct str) fields = { 0 };
 	int r = 0;
@@ -95,7 +100,8 @@ int df_csv_fields(struct arena *a, struct str line, struct str **ret, size_t *re
 
 bool df_bool_parse(struct str s, bool *ret)
 {
-	static const char *const words[] = { "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False" };
+	static const char *const words[] = { "1", "t", "T", "TRUE",  "true",  "True",
+					     "0", "f", "F", "FALSE", "false", "False" };
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (str_eq_c(s, words[i])) {
 			*ret = i < ARRAY_SIZE(words) / 2;
@@ -130,7 +136,9 @@ int df_mount_check(struct arena *a, struct df_mount_flag *m, struct err **err)
 			continue;
 		size_t dollar = str_find(value, '$', 0);
 		if (dollar != SIZE_MAX && dollar + 1 < value.n)
-			return err_set(err, ERR_SYNTAX, "'from' doesn't support variable expansion, define alias stage instead");
+			return err_set(
+				err, ERR_SYNTAX,
+				"'from' doesn't support variable expansion, define alias stage instead");
 		m->from = value;
 	}
 	return 0;
@@ -145,16 +153,19 @@ struct parsing {
 
 static int invalid_value(struct err **err, struct str key, struct str value)
 {
-	return err_set(err, ERR_SYNTAX, "invalid value for %.*s: %.*s", STR_ARG(key), STR_ARG(value));
+	return err_set(err, ERR_SYNTAX, "invalid value for %.*s: %.*s", STR_ARG(key),
+		       STR_ARG(value));
 }
 
 static int unexpected_for_type(struct err **err, struct str key, enum df_mount_type t)
 {
-	return err_set(err, ERR_SYNTAX, "unexpected key '%.*s' for mount type '%s'", STR_ARG(key), type_names[t]);
+	return err_set(err, ERR_SYNTAX, "unexpected key '%.*s' for mount type '%s'", STR_ARG(key),
+		       type_names[t]);
 }
 
 /* The index of a name in any case, or an error with a hint. */
-static int name_index(struct str value, const char *const *table, size_t n, const char *what, int *ret, struct err **err)
+static int name_index(struct str value, const char *const *table, size_t n, const char *what,
+		      int *ret, struct err **err)
 {
 	struct str candidates[8];
 	for (size_t i = 0; i < n; i++) {
@@ -185,7 +196,8 @@ static int number(struct str key, struct str value, unsigned base, int64_t *ret,
 		ok = ok && v <= UINT32_MAX;
 	}
 	if (!ok)
-		return err_set(err, ERR_SYNTAX, "invalid value %.*s for %.*s", STR_ARG(value), STR_ARG(key));
+		return err_set(err, ERR_SYNTAX, "invalid value %.*s for %.*s", STR_ARG(value),
+			       STR_ARG(key));
 	*ret = v;
 	return 0;
 }
@@ -239,7 +251,8 @@ static int64_t size_bytes(struct str s)
 	if (suffix.n && !str_ieq(suffix, STR("b"))) {
 		const char *at = suffix.p[0] ? strchr(letters, str_lower(suffix.p[0])) : NULL;
 		struct str rest = str_sub(suffix, 1, suffix.n);
-		if (!at || (rest.n == 1 && !str_ieq(rest, STR("b"))) || (rest.n == 2 && !str_ieq(rest, STR("ib"))))
+		if (!at || (rest.n == 1 && !str_ieq(rest, STR("b"))) ||
+		    (rest.n == 2 && !str_ieq(rest, STR("ib"))))
 			return -1;
 		for (const char *p = letters; p <= at; p++)
 			v *= 1024;
@@ -257,7 +270,8 @@ static int bare(struct parsing *p, struct str key, struct str field, struct err 
 		return 0;
 	}
 	if (!str_eq_c(key, "required"))
-		return err_set(err, ERR_SYNTAX, "invalid field '%.*s' must be a key=value pair", STR_ARG(field));
+		return err_set(err, ERR_SYNTAX, "invalid field '%.*s' must be a key=value pair",
+			       STR_ARG(field));
 	if (p->m.type != DF_MOUNT_SECRET && p->m.type != DF_MOUNT_SSH)
 		return unexpected_for_type(err, key, p->m.type);
 	p->m.required = true;
@@ -276,7 +290,8 @@ static int set_type(struct parsing *p, struct str value, struct err **err)
 static int set_sharing(struct parsing *p, struct str value, struct err **err)
 {
 	int i;
-	if (name_index(value, sharing_names, ARRAY_SIZE(sharing_names), "sharing value", &i, err) < 0)
+	if (name_index(value, sharing_names, ARRAY_SIZE(sharing_names), "sharing value", &i, err) <
+	    0)
 		return -1;
 	p->m.sharing = (unsigned)i;
 	p->m.has_sharing = true;
@@ -317,9 +332,11 @@ static int unexpected_key(struct str key, struct str field, struct err **err)
 		candidates[i] = str_c(keys[i]);
 	struct str near = df_near(key, candidates, ARRAY_SIZE(keys), false);
 	if (near.p)
-		return err_set(err, ERR_SYNTAX, "unexpected key '%.*s' in '%.*s' (did you mean %.*s?)", STR_ARG(key), STR_ARG(field),
-			       STR_ARG(near));
-	return err_set(err, ERR_SYNTAX, "unexpected key '%.*s' in '%.*s'", STR_ARG(key), STR_ARG(field));
+		return err_set(err, ERR_SYNTAX,
+			       "unexpected key '%.*s' in '%.*s' (did you mean %.*s?)", STR_ARG(key),
+			       STR_ARG(field), STR_ARG(near));
+	return err_set(err, ERR_SYNTAX, "unexpected key '%.*s' in '%.*s'", STR_ARG(key),
+		       STR_ARG(field));
 }
 
 /* The text member that a key sets, or NULL. */
@@ -338,7 +355,8 @@ static struct str *text_member(struct df_mount *m, struct str key)
 	return NULL;
 }
 
-static int set(struct parsing *p, struct str key, struct str value, struct str field, struct err **err)
+static int set(struct parsing *p, struct str key, struct str value, struct str field,
+	       struct err **err)
 {
 	struct str *text = text_member(&p->m, key);
 	if (text) {
@@ -357,8 +375,8 @@ static int set(struct parsing *p, struct str key, struct str value, struct str f
 		return number(key, value, 10, &p->m.uid, err);
 	if (str_eq_c(key, "gid"))
 		return number(key, value, 10, &p->m.gid, err);
-	if (str_eq_c(key, "ro") || str_eq_c(key, "rw") || str_eq_c(key, "readonly") || str_eq_c(key, "readwrite") ||
-	    str_eq_c(key, "required"))
+	if (str_eq_c(key, "ro") || str_eq_c(key, "rw") || str_eq_c(key, "readonly") ||
+	    str_eq_c(key, "readwrite") || str_eq_c(key, "required"))
 		return set_bool(p, key, value, err);
 	return unexpected_key(key, field, err);
 }
@@ -367,9 +385,13 @@ static int judge(struct parsing *p, struct err **err)
 {
 	struct df_mount *m = &p->m;
 	if (m->type == DF_MOUNT_BIND || m->type == DF_MOUNT_TMPFS) {
-		const char *which = m->mode >= 0 ? "mode" : m->uid >= 0 ? "uid" : m->gid >= 0 ? "gid" : NULL;
+		const char *which = m->mode >= 0 ? "mode"
+			: m->uid >= 0            ? "uid"
+			: m->gid >= 0            ? "gid"
+						 : NULL;
 		if (which)
-			return err_set(err, ERR_SYNTAX, "%s not allowed for \"%s\" type mounts", which, type_names[m->type]);
+			return err_set(err, ERR_SYNTAX, "%s not allowed for \"%s\" type mounts",
+				       which, type_names[m->type]);
 	}
 	if (!p->ro_given)
 		m->readonly = m->type != DF_MOUNT_CACHE && m->type != DF_MOUNT_TMPFS;
@@ -379,17 +401,19 @@ static int judge(struct parsing *p, struct err **err)
 		if (m->has_sharing)
 			return err_set(err, ERR_SYNTAX, "secret mount should not define sharing");
 		if (!m->source.n && !m->target.n && !m->id.n)
-			return err_set(err, ERR_SYNTAX, "invalid secret mount. one of source, target required");
+			return err_set(err, ERR_SYNTAX,
+				       "invalid secret mount. one of source, target required");
 		if (m->source.n && m->id.n)
 			return err_set(err, ERR_SYNTAX, "both source and id can't be set");
 	}
 	if (m->has_sharing && m->type != DF_MOUNT_CACHE)
-		return err_set(err, ERR_SYNTAX, "invalid cache sharing set for %s mount", type_names[m->type]);
+		return err_set(err, ERR_SYNTAX, "invalid cache sharing set for %s mount",
+			       type_names[m->type]);
 	return 0;
 }
 
-int df_mount_parse(struct arena *a, struct str text, const struct df_env *env, struct df_expansion *x, struct df_mount *ret,
-		   struct err **err)
+int df_mount_parse(struct arena *a, struct str text, const struct df_env *env,
+		   struct df_expansion *x, struct df_mount *ret, struct err **err)
 {
 	struct parsing p = { .m = { .size_bytes = -1, .mode = -1, .uid = -1, .gid = -1 } };
 	struct str *fields, key, value;

@@ -12,7 +12,7 @@
 enum {
 	MAX_TEXT = 64 * 1024 * 1024,
 	MAX_LINES = 1024 * 1024,
-	MAX_LINE = 65535,               /* BuildKit's, without the newline */
+	MAX_LINE = 65535, /* BuildKit's, without the newline */
 };
 
 const TSLanguage *tree_sitter_dockerfile(void);
@@ -23,16 +23,16 @@ struct symbols {
 
 struct parser {
 	struct arena *a;
-	struct str text;        /* up to the first line that is too long */
+	struct str text; /* up to the first line that is too long */
 	bool cut;
 	unsigned n_lines;
 	char escape;
-	unsigned seen;          /* directives, as bits */
+	unsigned seen; /* directives, as bits */
 	struct symbols sym;
 	TSTreeCursor cursor;
 	VEC(struct df_node *) nodes;
 	VEC(struct df_word) comments;
-	VEC(unsigned) blanks;   /* df_file.empty_continuations */
+	VEC(unsigned) blanks; /* df_file.empty_continuations */
 };
 
 static void parser_release(struct parser *p)
@@ -70,7 +70,8 @@ static int measure(struct parser *p, struct str text, struct err **err)
 			break;
 		}
 		if (++p->n_lines > MAX_LINES)
-			return err_set(err, ERR_LIMIT, "the Dockerfile has more than %d lines", MAX_LINES);
+			return err_set(err, ERR_LIMIT, "the Dockerfile has more than %d lines",
+				       MAX_LINES);
 		i = nl ? end + 1 : end;
 	}
 	p->text = str_sub(text, 0, i);
@@ -90,7 +91,9 @@ static struct str line_at(struct str text, size_t from)
 static void find_directives(struct arena *a, struct str text, struct df_file *f)
 {
 	static const struct str names[] = {
-		[DF_DIRECTIVE_SYNTAX] = { "syntax", 6 }, [DF_DIRECTIVE_ESCAPE] = { "escape", 6 }, [DF_DIRECTIVE_CHECK] = { "check", 5 },
+		[DF_DIRECTIVE_SYNTAX] = { "syntax", 6 },
+		[DF_DIRECTIVE_ESCAPE] = { "escape", 6 },
+		[DF_DIRECTIVE_CHECK] = { "check", 5 },
 	};
 	unsigned line = 1, seen = 0;
 	size_t from = str_starts(text, STR("\xef\xbb\xbf")) ? 3 : 0;
@@ -109,7 +112,9 @@ static void find_directives(struct arena *a, struct str text, struct df_file *f)
 			break;
 		seen |= 1u << k;
 		f->directives[f->n_directives++] = (struct df_directive){
-			.name = names[k], .value = value, .at = { line, line, begin, begin + s.n },
+			.name = names[k],
+			.value = value,
+			.at = { line, line, begin, begin + s.n },
 		};
 	}
 }
@@ -121,7 +126,8 @@ static int take_directive(struct parser *p, struct str s, unsigned line, struct 
 	struct str value;
 	enum df_directive_kind k = df_directive_parse(s, &value);
 
-	if (k == DF_DIRECTIVE_NONE) /* can't be: the scanner asked the same function, but of cleaned text */
+	if (k ==
+	    DF_DIRECTIVE_NONE) /* can't be: the scanner asked the same function, but of cleaned text */
 		return 0;
 	if (p->seen & 1u << k) {
 		err_set(err, ERR_SYNTAX, "only one %s parser directive can be used", names[k]);
@@ -131,7 +137,8 @@ static int take_directive(struct parser *p, struct str s, unsigned line, struct 
 	if (k != DF_DIRECTIVE_ESCAPE)
 		return 0;
 	if (!str_eq_c(value, "\\") && !str_eq_c(value, "`")) {
-		err_set(err, ERR_SYNTAX, "invalid escape token '%.*s' does not match ` or \\", STR_ARG(value));
+		err_set(err, ERR_SYNTAX, "invalid escape token '%.*s' does not match ` or \\",
+			STR_ARG(value));
 		return at(err, lines(line - 1, line - 1));
 	}
 	p->escape = value.p[0];
@@ -175,7 +182,8 @@ static unsigned last_line(TSPoint end)
 static void take_body(struct parser *p, struct shape *s)
 {
 	TSNode n = ts_tree_cursor_current_node(&p->cursor);
-	struct span body = { ts_node_start_point(n).row + 1, ts_node_start_point(n).row, ts_node_start_byte(n), ts_node_start_byte(n) };
+	struct span body = { ts_node_start_point(n).row + 1, ts_node_start_point(n).row,
+			     ts_node_start_byte(n), ts_node_start_byte(n) };
 	if (!s->bodies.n)
 		s->header.end = body.begin;
 	ts_tree_cursor_goto_first_child(&p->cursor);
@@ -187,7 +195,8 @@ static void take_body(struct parser *p, struct shape *s)
 			n = ts_tree_cursor_current_node(&p->cursor);
 	}
 	/* A missing terminator is an empty one at the end of the file. */
-	s->unterminated |= ts_node_start_byte(n) == ts_node_end_byte(n) && ts_node_symbol(n) != p->sym.body;
+	s->unterminated |=
+		ts_node_start_byte(n) == ts_node_end_byte(n) && ts_node_symbol(n) != p->sym.body;
 	ts_tree_cursor_goto_parent(&p->cursor);
 	VEC_PUSH(&s->bodies, body);
 }
@@ -198,7 +207,8 @@ static void take_shape(struct parser *p, struct shape *s)
 	TSNode n = ts_tree_cursor_current_node(&p->cursor);
 	s->end = ts_node_end_byte(n);
 	s->last = last_line(ts_node_end_point(n));
-	s->header = (struct span){ ts_node_start_point(n).row + 1, s->last, ts_node_start_byte(n), s->end };
+	s->header = (struct span){ ts_node_start_point(n).row + 1, s->last, ts_node_start_byte(n),
+				   s->end };
 	if (!ts_tree_cursor_goto_first_child(&p->cursor))
 		return;
 	do {
@@ -206,7 +216,8 @@ static void take_shape(struct parser *p, struct shape *s)
 		if (ts_node_symbol(n) == p->sym.arguments) {
 			/* The scanner says it first of all. */
 			ts_tree_cursor_goto_first_child(&p->cursor);
-			s->overflow |= ts_node_symbol(ts_tree_cursor_current_node(&p->cursor)) == p->sym.overflow;
+			s->overflow |= ts_node_symbol(ts_tree_cursor_current_node(&p->cursor)) ==
+				p->sym.overflow;
 			ts_tree_cursor_goto_parent(&p->cursor);
 		} else if (ts_node_symbol(n) == p->sym.heredoc) {
 			take_body(p, s);
@@ -227,17 +238,21 @@ static bool has_heredocs(const struct df_node *n)
 }
 
 /* Names and bodies of a node's heredocs. */
-static int take_heredocs(struct parser *p, const struct shape *s, struct df_node *n, struct err **err)
+static int take_heredocs(struct parser *p, const struct shape *s, struct df_node *n,
+			 struct err **err)
 {
 	struct df_marker *m = NULL;
 	size_t count = 0;
 
 	if (s->overflow)
-		return err_set(err, ERR_LIMIT, "too many heredocs in one instruction, too long names, or ${…} nested too deep");
+		return err_set(
+			err, ERR_LIMIT,
+			"too many heredocs in one instruction, too long names, or ${…} nested too deep");
 	if (has_heredocs(n) && df_markers_find(p->a, n->line.text, &m, &count, err) < 0)
 		return -1;
 	if (count != s->bodies.n)
-		return err_set(err, ERR_UNSUPPORTED, "cannot tell the heredocs of a line whose flags are not UTF-8");
+		return err_set(err, ERR_UNSUPPORTED,
+			       "cannot tell the heredocs of a line whose flags are not UTF-8");
 	if (s->unterminated)
 		return err_set(err, ERR_SYNTAX, "unterminated heredoc");
 	n->heredocs = arena_array_of(p->a, struct df_heredoc, count);
@@ -245,8 +260,12 @@ static int take_heredocs(struct parser *p, const struct shape *s, struct df_node
 	for (size_t i = 0; i < count; i++) {
 		struct span b = s->bodies.v[i];
 		n->heredocs[i] = (struct df_heredoc){
-			.name = m[i].name, .content = str_sub(p->text, b.begin, b.end), .fd = m[i].fd, .expand = m[i].expand,
-			.strip_tabs = m[i].strip_tabs, .at = b,
+			.name = m[i].name,
+			.content = str_sub(p->text, b.begin, b.end),
+			.fd = m[i].fd,
+			.expand = m[i].expand,
+			.strip_tabs = m[i].strip_tabs,
+			.at = b,
 		};
 	}
 	return 0;
@@ -263,7 +282,8 @@ static int fill_node(struct parser *p, const struct shape *s, struct df_node *n,
 		return at(err, n->at);
 	n->at.last = s->last;
 	n->at.end = s->end;
-	while (n->at.end > n->at.begin && strchr("\r\n", p->text.p[n->at.end - 1]) && p->text.p[n->at.end - 1])
+	while (n->at.end > n->at.begin && strchr("\r\n", p->text.p[n->at.end - 1]) &&
+	       p->text.p[n->at.end - 1])
 		n->at.end--;
 	if (take_heredocs(p, s, n, err) < 0)
 		return at(err, n->at);
@@ -342,11 +362,14 @@ static int parse_nodes(struct parser *p, struct err **err)
 
 	if (ts_language_version(l) < TREE_SITTER_MIN_COMPATIBLE_LANGUAGE_VERSION ||
 	    ts_language_version(l) > TREE_SITTER_LANGUAGE_VERSION || !ts_parser_set_language(ts, l))
-		return err_set(err, ERR_UNSUPPORTED, "this libtree-sitter reads grammars of version %d to %d, not %u",
-			       TREE_SITTER_MIN_COMPATIBLE_LANGUAGE_VERSION, TREE_SITTER_LANGUAGE_VERSION, ts_language_version(l));
+		return err_set(err, ERR_UNSUPPORTED,
+			       "this libtree-sitter reads grammars of version %d to %d, not %u",
+			       TREE_SITTER_MIN_COMPATIBLE_LANGUAGE_VERSION,
+			       TREE_SITTER_LANGUAGE_VERSION, ts_language_version(l));
 	p->sym = (struct symbols){
-		symbol(l, "directive"), symbol(l, "comment"), symbol(l, "instruction"), symbol(l, "arguments"),
-		symbol(l, "heredoc_overflow"), symbol(l, "heredoc"), symbol(l, "heredoc_body"),
+		symbol(l, "directive"),    symbol(l, "comment"),          symbol(l, "instruction"),
+		symbol(l, "arguments"),    symbol(l, "heredoc_overflow"), symbol(l, "heredoc"),
+		symbol(l, "heredoc_body"),
 	};
 	tree = ts_parser_parse_string(ts, NULL, p->text.p, (uint32_t)p->text.n);
 	if (!tree)
@@ -361,7 +384,8 @@ static int parse_nodes(struct parser *p, struct err **err)
 		return at(err, lines(p->n_lines, p->n_lines));
 	}
 	if (p->cut) {
-		err_set(err, ERR_SYNTAX, "dockerfile line greater than max allowed size of %d", MAX_LINE);
+		err_set(err, ERR_SYNTAX, "dockerfile line greater than max allowed size of %d",
+			MAX_LINE);
 		return at(err, lines(p->n_lines, p->n_lines));
 	}
 	return 0;
@@ -372,7 +396,7 @@ static int parse_nodes(struct parser *p, struct err **err)
 struct gathering {
 	VEC(struct df_instruction *) args, all;
 	VEC(struct df_stage) stages;
-	VEC(size_t) firsts;     /* of each stage: its first instruction in `all` */
+	VEC(size_t) firsts; /* of each stage: its first instruction in `all` */
 };
 
 static void gathering_release(struct gathering *g)
@@ -436,7 +460,8 @@ static void finish(struct parser *p, const struct gathering *g, struct df_file *
 		memcpy(f->empty_continuations, p->blanks.v, p->blanks.n * sizeof(unsigned));
 }
 
-int df_parse(struct arena *a, struct str text, struct df_file **ret, struct df_file **ret_directives, struct err **err)
+int df_parse(struct arena *a, struct str text, struct df_file **ret,
+	     struct df_file **ret_directives, struct err **err)
 {
 	_cleanup_(parser_release) struct parser p = { .a = a, .escape = '\\' };
 	_cleanup_(gathering_release) struct gathering g = { 0 };
@@ -454,7 +479,8 @@ int df_parse(struct arena *a, struct str text, struct df_file **ret, struct df_f
 	return 0;
 }
 
-int df_parse_trigger(struct arena *a, struct str text, struct df_instruction **ret, struct err **err)
+int df_parse_trigger(struct arena *a, struct str text, struct df_instruction **ret,
+		     struct err **err)
 {
 	_cleanup_(parser_release) struct parser p = { .a = a, .escape = '\\' };
 	struct df_stage stage;

@@ -13,7 +13,7 @@ static const uint64_t max_steps = UINT64_C(1) << 27;
 
 struct chars {
 	uint32_t *v;
-	uint32_t *at;       /* at[i]: byte offset of v[i]; at[n]: the length */
+	uint32_t *at; /* at[i]: byte offset of v[i]; at[n]: the length */
 	size_t n;
 };
 
@@ -25,16 +25,16 @@ struct thread {
 struct threads {
 	struct thread *v;
 	size_t n;
-	uint64_t mark;      /* of the states that are in it */
+	uint64_t mark; /* of the states that are in it */
 };
 
 struct machine {
-	uint32_t *op;       /* a character, OP_ANY or OP_STAR */
+	uint32_t *op; /* a character, OP_ANY or OP_STAR */
 	size_t n;
 	bool greedy;
 	uint64_t steps, marks;
 	struct threads now, next;
-	uint64_t *mark;     /* mark[pc]: that of the list to which pc was added last */
+	uint64_t *mark; /* mark[pc]: that of the list to which pc was added last */
 };
 
 static void chars_init(struct chars *c, struct str s)
@@ -138,7 +138,8 @@ static void add(struct machine *m, struct threads *t, size_t pc, size_t start)
 			break;
 	}
 	for (size_t k = pc; k < end; k++)
-		t->v[t->n++] = (struct thread){ (uint32_t)(m->greedy ? k : end - 1 - (k - pc)), start };
+		t->v[t->n++] =
+			(struct thread){ (uint32_t)(m->greedy ? k : end - 1 - (k - pc)), start };
 }
 
 static bool takes(uint32_t op, uint32_t c)
@@ -147,7 +148,8 @@ static bool takes(uint32_t op, uint32_t c)
 }
 
 /* The preferred leftmost match at or after `from`: 1 with [begin, end), 0 none, -1 too much work. */
-static int find(struct machine *m, const struct chars *s, size_t from, bool anchored, size_t *begin, size_t *end, struct err **err)
+static int find(struct machine *m, const struct chars *s, size_t from, bool anchored, size_t *begin,
+		size_t *end, struct err **err)
 {
 	bool found = false;
 	threads_clear(m, &m->now);
@@ -178,7 +180,8 @@ static int find(struct machine *m, const struct chars *s, size_t from, bool anch
 	return found;
 }
 
-int df_pattern_trim(struct str pattern, struct str value, bool suffix, bool greedy, struct str *ret, struct err **err)
+int df_pattern_trim(struct str pattern, struct str value, bool suffix, bool greedy, struct str *ret,
+		    struct err **err)
 {
 	_cleanup_(chars_release) struct chars p, s;
 	_cleanup_(machine_release) struct machine m = { 0 };
@@ -241,7 +244,8 @@ static void add_template(struct sb *out, struct str with, struct str match)
 	}
 }
 
-static int replace_all(struct machine *m, const struct chars *s, struct str with, struct str value, struct sb *out, struct err **err)
+static int replace_all(struct machine *m, const struct chars *s, struct str with, struct str value,
+		       struct sb *out, struct err **err)
 {
 	size_t done = 0, pos = 0, begin, end;
 	while (pos <= s->n) {
@@ -261,7 +265,8 @@ static int replace_all(struct machine *m, const struct chars *s, struct str with
 	return 0;
 }
 
-int df_pattern_replace(struct str pattern, struct str with, struct str value, bool all, struct sb *out, struct err **err)
+int df_pattern_replace(struct str pattern, struct str with, struct str value, bool all,
+		       struct sb *out, struct err **err)
 {
 	_cleanup_(chars_release) struct chars p, s;
 	_cleanup_(machine_release) struct machine m = { 0 };

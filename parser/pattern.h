@@ -13,8 +13,10 @@
 struct err;
 
 /* The value without its longest (greedy) or shortest matching prefix, or suffix; a slice of value. ERR_SYNTAX: bad pattern. */
-NODISCARD int df_pattern_trim(struct str pattern, struct str value, bool suffix, bool greedy, struct str *ret, struct err **err);
+NODISCARD int df_pattern_trim(struct str pattern, struct str value, bool suffix, bool greedy,
+			      struct str *ret, struct err **err);
 
 /* Appends the value with the first match replaced by the text `with`, or, for `all`, each match by `with` as a template of Go's
  * regexp: `$0` is the match, `$$` a dollar sign, other groups are empty. */
-NODISCARD int df_pattern_replace(struct str pattern, struct str with, struct str value, bool all, struct sb *out, struct err **err);
+NODISCARD int df_pattern_replace(struct str pattern, struct str with, struct str value, bool all,
+				 struct sb *out, struct err **err);

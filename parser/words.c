@@ -18,13 +18,13 @@ struct lexer {
 	const struct df_env *env;
 	struct df_expansion *x;
 	bool raw_quotes, raw_escapes;
-	bool dead;                 /* the error is final: it is not replaced on the way out */
+	bool dead; /* the error is final: it is not replaced on the way out */
 	unsigned depth;
 	struct sb out;
-	struct map seen;           /* names in x->unmatched */
+	struct map seen; /* names in x->unmatched */
 	/* words mode */
 	bool split;
-	bool markers;              /* only words that hold `<<` are kept, and not too many of them */
+	bool markers; /* only words that hold `<<` are kept, and not too many of them */
 	struct sb word;
 	size_t word_begin;
 	VEC(struct df_shell_word) words;
@@ -107,7 +107,8 @@ static int single_quote(struct lexer *l, struct err **err)
 	while (l->i < stop)
 		take(l);
 	if (end == SIZE_MAX)
-		return syntax(err, "unexpected end of statement while looking for matching single-quote");
+		return syntax(
+			err, "unexpected end of statement while looking for matching single-quote");
 	if (l->raw_quotes)
 		sb_add_ch(&l->out, '\'');
 	l->i++;
@@ -124,7 +125,8 @@ static int double_quote(struct lexer *l, struct err **err)
 	while (l->i < l->in.n) {
 		char c = l->in.p[l->i];
 		size_t from = l->i;
-		while (l->i < l->in.n && (unsigned char)c < 0x80 && c != '"' && c != '$' && c != escape)
+		while (l->i < l->in.n && (unsigned char)c < 0x80 && c != '"' && c != '$' &&
+		       c != escape)
 			c = ++l->i < l->in.n ? l->in.p[l->i] : '\0';
 		if (l->i > from) {
 			sb_add(&l->out, l->in.p + from, l->i - from);
@@ -164,7 +166,8 @@ static void angle(struct lexer *l)
 	size_t from = l->i++;
 	if (l->i < l->in.n && l->in.p[l->i] == '<') {
 		l->i++;
-		while (l->i < l->in.n && (l->in.p[l->i] == ' ' || l->in.p[l->i] == '\t' || l->in.p[l->i] == '\r'))
+		while (l->i < l->in.n &&
+		       (l->in.p[l->i] == ' ' || l->in.p[l->i] == '\t' || l->in.p[l->i] == '\r'))
 			l->i++;
 	}
 	sb_add(&l->out, l->in.p + from, l->i - from);
@@ -172,7 +175,8 @@ static void angle(struct lexer *l)
 
 static bool is_special(const struct lexer *l, char c, int stop)
 {
-	return c == '$' || c == '<' || c == l->x->escape || (stop && c == stop) || (!l->x->plain_quotes && (c == '\'' || c == '"'));
+	return c == '$' || c == '<' || c == l->x->escape || (stop && c == stop) ||
+		(!l->x->plain_quotes && (c == '\'' || c == '"'));
 }
 
 /* A run of ordinary characters. */
@@ -180,7 +184,8 @@ static void ordinary(struct lexer *l, int stop)
 {
 	while (l->i < l->in.n && !is_special(l, l->in.p[l->i], stop)) {
 		size_t from = l->i;
-		while (l->i < l->in.n && (unsigned char)l->in.p[l->i] < 0x80 && !is_special(l, l->in.p[l->i], stop))
+		while (l->i < l->in.n && (unsigned char)l->in.p[l->i] < 0x80 &&
+		       !is_special(l, l->in.p[l->i], stop))
 			l->i++;
 		if (l->i > from)
 			sb_add(&l->out, l->in.p + from, l->i - from);
@@ -329,7 +334,8 @@ static void add_variable(struct lexer *l, struct str name, const char *before, c
 
 static int unsupported(struct str modifier, struct err **err)
 {
-	return err_set(err, ERR_SYNTAX, "unsupported modifier (%.*s) in substitution", STR_ARG(modifier));
+	return err_set(err, ERR_SYNTAX, "unsupported modifier (%.*s) in substitution",
+		       STR_ARG(modifier));
 }
 
 /* The modifier that is being read, as text: one character or `:` and one; U+FFFD where there is none or it is bad. */
@@ -407,11 +413,13 @@ static int operate(struct lexer *l, struct str name, struct str mod, size_t at, 
 			break;
 		if (word.n)
 			return err_set(err, ERR_SYNTAX, "%.*s: %.*s", STR_ARG(name), STR_ARG(word));
-		return err_set(err, ERR_SYNTAX, "%.*s: is not allowed to be %s", STR_ARG(name), set ? "empty" : "unset");
+		return err_set(err, ERR_SYNTAX, "%.*s: is not allowed to be %s", STR_ARG(name),
+			       set ? "empty" : "unset");
 	case '#':
 	case '%': {
 		bool greedy = word.n && word.p[0] == op;
-		if (df_pattern_trim(str_sub(word, greedy, word.n), value, op == '%', greedy, &value, err) < 0)
+		if (df_pattern_trim(str_sub(word, greedy, word.n), value, op == '%', greedy, &value,
+				    err) < 0)
 			return -1;
 		break;
 	}
@@ -510,14 +518,20 @@ static bool is_plain(struct str word, const struct df_expansion *x)
 	return true;
 }
 
-int df_expand(struct arena *a, struct str word, const struct df_env *env, struct df_expansion *x, struct str *ret, struct err **err)
+int df_expand(struct arena *a, struct str word, const struct df_env *env, struct df_expansion *x,
+	      struct str *ret, struct err **err)
 {
 	if (is_plain(word, x)) {
 		*ret = word.p ? word : STR("");
 		return 0;
 	}
 	_cleanup_(lexer_release) struct lexer l = {
-		.a = a, .in = word, .env = env, .x = x, .raw_quotes = x->keep_quotes, .raw_escapes = x->keep_quotes,
+		.a = a,
+		.in = word,
+		.env = env,
+		.x = x,
+		.raw_quotes = x->keep_quotes,
+		.raw_escapes = x->keep_quotes,
 		.out.max = MAX_RESULT,
 	};
 	if (run(&l, err) < 0)
@@ -538,30 +552,46 @@ static int run_words(struct lexer *l, struct str **ret, size_t *ret_n, struct er
 	return 0;
 }
 
-int df_expand_words(struct arena *a, struct str word, const struct df_env *env, struct df_expansion *x, struct str **ret,
-		    size_t *ret_n, struct err **err)
+int df_expand_words(struct arena *a, struct str word, const struct df_env *env,
+		    struct df_expansion *x, struct str **ret, size_t *ret_n, struct err **err)
 {
 	_cleanup_(lexer_release) struct lexer l = {
-		.a = a, .in = word, .env = env, .x = x, .raw_quotes = x->keep_quotes, .raw_escapes = x->keep_quotes, .split = true,
+		.a = a,
+		.in = word,
+		.env = env,
+		.x = x,
+		.raw_quotes = x->keep_quotes,
+		.raw_escapes = x->keep_quotes,
+		.split = true,
 		.out.max = MAX_RESULT,
 	};
 	return run_words(&l, ret, ret_n, err);
 }
 
-int df_name_words(struct arena *a, struct str text, bool keep_quotes, struct str **ret, size_t *ret_n, struct err **err)
+int df_name_words(struct arena *a, struct str text, bool keep_quotes, struct str **ret,
+		  size_t *ret_n, struct err **err)
 {
 	struct df_expansion x = { .escape = '\\', .keep_unset = true };
-	_cleanup_(lexer_release) struct lexer l = { .a = a, .in = text, .x = &x, .raw_quotes = keep_quotes, .split = true };
+	_cleanup_(lexer_release) struct lexer l = {
+		.a = a, .in = text, .x = &x, .raw_quotes = keep_quotes, .split = true
+	};
 	int r = run_words(&l, ret, ret_n, err);
 	VEC_RELEASE(&x.unmatched);
 	return r;
 }
 
-int df_shell_words(struct arena *a, struct str line, struct df_shell_word **ret, size_t *ret_n, struct err **err)
+int df_shell_words(struct arena *a, struct str line, struct df_shell_word **ret, size_t *ret_n,
+		   struct err **err)
 {
 	struct df_expansion x = { .escape = '\\', .keep_quotes = true, .keep_unset = true };
 	_cleanup_(lexer_release) struct lexer l = {
-		.a = a, .in = line, .x = &x, .raw_quotes = true, .raw_escapes = true, .split = true, .markers = true,
+		.a = a,
+		.in = line,
+		.x = &x,
+		.raw_quotes = true,
+		.raw_escapes = true,
+		.split = true,
+		.markers = true,
 	};
 	int r = run(&l, err);
 	VEC_RELEASE(&x.unmatched);

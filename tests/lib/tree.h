@@ -53,12 +53,14 @@ static bool tree_next(TSTreeCursor *c, unsigned *depth)
 
 static void tree_compare(TSTree *a, TSTree *b)
 {
-	TSTreeCursor x = ts_tree_cursor_new(ts_tree_root_node(a)), y = ts_tree_cursor_new(ts_tree_root_node(b));
+	TSTreeCursor x = ts_tree_cursor_new(ts_tree_root_node(a)),
+		     y = ts_tree_cursor_new(ts_tree_root_node(b));
 	unsigned dx = 0, dy = 0;
 	bool more;
 	do {
 		TSNode m = ts_tree_cursor_current_node(&x), n = ts_tree_cursor_current_node(&y);
-		if (ts_node_symbol(m) != ts_node_symbol(n) || ts_node_start_byte(m) != ts_node_start_byte(n) ||
+		if (ts_node_symbol(m) != ts_node_symbol(n) ||
+		    ts_node_start_byte(m) != ts_node_start_byte(n) ||
 		    ts_node_end_byte(m) != ts_node_end_byte(n) || dx != dy)
 			tree_fail("a tree parsed again differs from a fresh one");
 		more = tree_next(&x, &dx);

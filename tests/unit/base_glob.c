@@ -15,24 +15,75 @@ static void test_match(void **state)
 		const char *pattern, *name;
 		int want;
 	} rows[] = {
-		{ "abc", "abc", 1 }, { "*", "abc", 1 }, { "*c", "abc", 1 }, { "a*", "a", 1 }, { "a*", "abc", 1 }, { "a*", "ab/c", 0 },
-		{ "a*/b", "abc/b", 1 }, { "a*/b", "a/c/b", 0 }, { "a*b*c*d*e*/f", "axbxcxdxe/f", 1 },
-		{ "a*b*c*d*e*/f", "axbxcxdxexxx/f", 1 }, { "a*b*c*d*e*/f", "axbxcxdxe/xxx/f", 0 },
-		{ "a*b?c*x", "abxbbxdbxebxczzx", 1 }, { "a*b?c*x", "abxbbxdbxebxczzy", 0 }, { "ab[c]", "abc", 1 },
-		{ "ab[b-d]", "abc", 1 }, { "ab[e-g]", "abc", 0 }, { "ab[^c]", "abc", 0 }, { "ab[^e-g]", "abc", 1 },
-		{ "a\\*b", "a*b", 1 }, { "a\\*b", "ab", 0 }, { "a?b", "a\xe2\x98\xba""b", 1 }, { "a[^a]b", "a\xe2\x98\xba""b", 1 },
-		{ "a???b", "a\xe2\x98\xba""b", 0 }, { "[a-\xce\xb6]*", "\xce\xb1", 1 }, { "*[a-\xce\xb6]", "A", 0 }, { "a?b", "a/b", 0 },
-		{ "a*b", "a/b", 0 }, { "[\\]a]", "]", 1 }, { "[\\-]", "-", 1 }, { "[x\\-]", "x", 1 }, { "[x\\-]", "z", 0 },
-		{ "[]a]", "]", -1 }, { "[-]", "-", -1 }, { "[x-]", "x", -1 }, { "[-x]", "x", -1 }, { "\\", "a", -1 },
-		{ "[a-b-c]", "a", -1 }, { "[", "a", -1 }, { "[^", "a", -1 }, { "[^bc", "a", -1 }, { "a[", "a", -1 }, { "a[", "ab", -1 },
-		{ "a[", "x", -1 }, { "a/b[", "x", -1 }, { "*x", "xxx", 1 }, { "", "", 1 }, { "", "a", 0 }, { "**/*.go", "m/top.go", 1 },
-		{ "**/*.go", "top.go", 0 }, { "**/*.go", "m/n/y.go", 0 }, { "[*]", "*", 1 }, { "[^a]", "/", 1 }, { "*/", "a/", 1 },
+		{ "abc", "abc", 1 },
+		{ "*", "abc", 1 },
+		{ "*c", "abc", 1 },
+		{ "a*", "a", 1 },
+		{ "a*", "abc", 1 },
+		{ "a*", "ab/c", 0 },
+		{ "a*/b", "abc/b", 1 },
+		{ "a*/b", "a/c/b", 0 },
+		{ "a*b*c*d*e*/f", "axbxcxdxe/f", 1 },
+		{ "a*b*c*d*e*/f", "axbxcxdxexxx/f", 1 },
+		{ "a*b*c*d*e*/f", "axbxcxdxe/xxx/f", 0 },
+		{ "a*b?c*x", "abxbbxdbxebxczzx", 1 },
+		{ "a*b?c*x", "abxbbxdbxebxczzy", 0 },
+		{ "ab[c]", "abc", 1 },
+		{ "ab[b-d]", "abc", 1 },
+		{ "ab[e-g]", "abc", 0 },
+		{ "ab[^c]", "abc", 0 },
+		{ "ab[^e-g]", "abc", 1 },
+		{ "a\\*b", "a*b", 1 },
+		{ "a\\*b", "ab", 0 },
+		{ "a?b",
+		  "a\xe2\x98\xba"
+		  "b",
+		  1 },
+		{ "a[^a]b",
+		  "a\xe2\x98\xba"
+		  "b",
+		  1 },
+		{ "a???b",
+		  "a\xe2\x98\xba"
+		  "b",
+		  0 },
+		{ "[a-\xce\xb6]*", "\xce\xb1", 1 },
+		{ "*[a-\xce\xb6]", "A", 0 },
+		{ "a?b", "a/b", 0 },
+		{ "a*b", "a/b", 0 },
+		{ "[\\]a]", "]", 1 },
+		{ "[\\-]", "-", 1 },
+		{ "[x\\-]", "x", 1 },
+		{ "[x\\-]", "z", 0 },
+		{ "[]a]", "]", -1 },
+		{ "[-]", "-", -1 },
+		{ "[x-]", "x", -1 },
+		{ "[-x]", "x", -1 },
+		{ "\\", "a", -1 },
+		{ "[a-b-c]", "a", -1 },
+		{ "[", "a", -1 },
+		{ "[^", "a", -1 },
+		{ "[^bc", "a", -1 },
+		{ "a[", "a", -1 },
+		{ "a[", "ab", -1 },
+		{ "a[", "x", -1 },
+		{ "a/b[", "x", -1 },
+		{ "*x", "xxx", 1 },
+		{ "", "", 1 },
+		{ "", "a", 0 },
+		{ "**/*.go", "m/top.go", 1 },
+		{ "**/*.go", "top.go", 0 },
+		{ "**/*.go", "m/n/y.go", 0 },
+		{ "[*]", "*", 1 },
+		{ "[^a]", "/", 1 },
+		{ "*/", "a/", 1 },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		int got = glob_match(str_c(rows[i].pattern), str_c(rows[i].name));
 		if (got != rows[i].want)
-			fail_msg("%s against %s: %d, not %d", rows[i].pattern, rows[i].name, got, rows[i].want);
+			fail_msg("%s against %s: %d, not %d", rows[i].pattern, rows[i].name, got,
+				 rows[i].want);
 	}
 }
 
@@ -89,7 +140,8 @@ static void test_set(void **state)
 		{ "/", "a" },
 		{ "caf\xc3\xa9?", "+caf\xc3\xa9s caf\xc3\xa9" },
 		{ "caf?", "+caf\xc3\xa9 caf" },
-		{ "**/node_modules/**/*.js", "+node_modules/a.js +x/node_modules/y/z/a.js node_modules/a.jsx" },
+		{ "**/node_modules/**/*.js",
+		  "+node_modules/a.js +x/node_modules/y/z/a.js node_modules/a.jsx" },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -118,7 +170,8 @@ static void test_set(void **state)
 
 static void test_bad(void **state)
 {
-	static const char *const bad[] = { "[", "a[b", "\\", "[a-]", "a\\q", "[z-a]", "x\\8*", "[\\q]", "[[:alpha:]]" };
+	static const char *const bad[] = { "[",     "a[b",   "\\",    "[a-]",       "a\\q",
+					   "[z-a]", "x\\8*", "[\\q]", "[[:alpha:]]" };
 	_cleanup_(glob_set_freep) struct glob_set *s = glob_set_new();
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -181,8 +234,9 @@ static void test_cost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_match), cmocka_unit_test(test_wildcard), cmocka_unit_test(test_set),
-		cmocka_unit_test(test_bad), cmocka_unit_test(test_descend), cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_match),   cmocka_unit_test(test_wildcard),
+		cmocka_unit_test(test_set),     cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_descend), cmocka_unit_test(test_cost),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,18 +72,25 @@ static void test_trees(void **state)
 	(void)state;
 	check_tree("", "(file)");
 	check_tree("\n \n", "(file (blank))");
-	check_tree("# escape=`\n# x\nFROM a", "(file (directive) (comment) " INSTRUCTION("(text)") ")");
+	check_tree("# escape=`\n# x\nFROM a",
+		   "(file (directive) (comment) " INSTRUCTION("(text)") ")");
 	check_tree("\n# escape=`\n", "(file (blank) (comment))");
 	check_tree("FROM\n", "(file (instruction (keyword)))");
-	check_tree("RUN a \\\n  # c\n\n b\n", "(file " INSTRUCTION("(text) (continuation) (comment) (blank) (text)") ")");
+	check_tree("RUN a \\\n  # c\n\n b\n",
+		   "(file " INSTRUCTION("(text) (continuation) (comment) (blank) (text)") ")");
 	check_tree("RUN --a='b c' -- --d", "(file " INSTRUCTION("(flag) (flag) (text)") ")");
 	check_tree("CMD --x [\"a\"]", "(file " INSTRUCTION("(flag) (json_start) (text)") ")");
 	check_tree("CMD ['a']", "(file " INSTRUCTION("(text)") ")");
-	check_tree("RUN x <<A <<B y\na\nA\nB\n", "(file (instruction (keyword) (arguments (text) (heredoc_marker) (heredoc_marker) (text)) "
-						 "(heredoc (heredoc_body) (heredoc_end)) (heredoc (heredoc_end))))");
-	check_tree("RUN [\"<<A\"]\nA\n", "(file " INSTRUCTION("(json_start) (text)") " (instruction (keyword)))");
+	check_tree(
+		"RUN x <<A <<B y\na\nA\nB\n",
+		"(file (instruction (keyword) (arguments (text) (heredoc_marker) (heredoc_marker) (text)) "
+		"(heredoc (heredoc_body) (heredoc_end)) (heredoc (heredoc_end))))");
+	check_tree("RUN [\"<<A\"]\nA\n",
+		   "(file " INSTRUCTION("(json_start) (text)") " (instruction (keyword)))");
 	check_tree("RUN \"<<A\n", "(file " INSTRUCTION("(text)") ")");
-	check_tree("# escape=`\nRUN a `\n b \\\nX", "(file (directive) " INSTRUCTION("(text) (continuation) (text)") " (instruction (keyword)))");
+	check_tree("# escape=`\nRUN a `\n b \\\nX",
+		   "(file (directive) " INSTRUCTION(
+			   "(text) (continuation) (text)") " (instruction (keyword)))");
 }
 
 static uint32_t next_random(uint32_t *seed)
@@ -96,15 +103,23 @@ static uint32_t next_random(uint32_t *seed)
 static void check_file(TSParser *p, const char *path, unsigned edits, uint32_t *seed)
 {
 	static const struct str pieces[] = {
-		{ "", 0 }, { "\n", 1 }, { "\\\n", 2 }, { "\\", 1 }, { "`", 1 }, { "#", 1 }, { "<<E", 3 }, { "\"", 1 }, { "E\n", 2 },
-		{ "# escape=`\n", 11 }, { " ", 1 }, { "\r\n", 2 }, { "x", 1 }, { "[\"a\"]", 5 }, { "--", 2 }, { "\xff", 1 }, { "${", 2 },
+		{ "", 0 },     { "\n", 1 },
+		{ "\\\n", 2 }, { "\\", 1 },
+		{ "`", 1 },    { "#", 1 },
+		{ "<<E", 3 },  { "\"", 1 },
+		{ "E\n", 2 },  { "# escape=`\n", 11 },
+		{ " ", 1 },    { "\r\n", 2 },
+		{ "x", 1 },    { "[\"a\"]", 5 },
+		{ "--", 2 },   { "\xff", 1 },
+		{ "${", 2 },
 	};
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	read_file(path, &b);
 	ts_tree_delete(tree_parse(p, NULL, sb_str(&b)));
 	for (unsigned i = 0; i < edits; i++) {
 		size_t at = next_random(seed) % (b.n + 1), gone = next_random(seed) % 8;
-		tree_edit(p, sb_str(&b), at, gone > b.n - at ? b.n - at : gone, pieces[next_random(seed) % ARRAY_SIZE(pieces)]);
+		tree_edit(p, sb_str(&b), at, gone > b.n - at ? b.n - at : gone,
+			  pieces[next_random(seed) % ARRAY_SIZE(pieces)]);
 	}
 }
 

@@ -25,7 +25,9 @@ static void test_lines(void **state)
 	check("#a", "a", false);
 	check("#a", "#a", false);
 	check(" #x", "#x", true);
-	check("\xef\xbb\xbf" "a", "a", true);
+	check("\xef\xbb\xbf"
+	      "a",
+	      "a", true);
 	check("a\r\nb\r\n", "b", true);
 	check("  a  ", "a", true);
 	check("/foo", "foo", true);
@@ -62,6 +64,7 @@ static void test_errors(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_lines), cmocka_unit_test(test_errors) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_lines),
+					    cmocka_unit_test(test_errors) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

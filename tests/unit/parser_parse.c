@@ -28,8 +28,9 @@ static char *read_file(const char *dir, const char *name, const char *suffix, st
 /* Equal but for members that are empty: those may be left out. */
 static bool is_empty(const json_t *v)
 {
-	return !v || json_is_null(v) || json_is_false(v) || (json_is_array(v) && !json_array_size(v)) ||
-	       (json_is_integer(v) && !json_integer_value(v));
+	return !v || json_is_null(v) || json_is_false(v) ||
+		(json_is_array(v) && !json_array_size(v)) ||
+		(json_is_integer(v) && !json_integer_value(v));
 }
 
 static void compare(const char *name, const char *where, const json_t *want, const json_t *got)
@@ -49,8 +50,7 @@ static void compare(const char *name, const char *where, const json_t *want, con
 			compare(name, key, json_object_get(want, key), v);
 	} else if (json_is_array(want)) {
 		assert_int_equal(json_array_size(want), json_array_size(got));
-		json_array_foreach(want, i, v)
-			compare(name, where, v, json_array_get(got, i));
+		json_array_foreach(want, i, v) compare(name, where, v, json_array_get(got, i));
 	} else if (!json_equal(want, got)) {
 		fail_msg("%s: %s", name, where);
 	}
@@ -67,7 +67,8 @@ static void test_goldens(void **state)
 		struct str name = str_c(ent->d_name);
 		if (!str_ends(name, STR(".Dockerfile")))
 			continue;
-		_cleanup_free_ char *stem = str_dup(str_sub(name, 0, name.n - strlen(".Dockerfile")));
+		_cleanup_free_ char *stem =
+			str_dup(str_sub(name, 0, name.n - strlen(".Dockerfile")));
 		_cleanup_(arena_freep) struct arena *a = arena_new();
 		_cleanup_(sb_releasep) struct sb text = { 0 }, want = { 0 };
 		_cleanup_(err_dropp) struct err *e = NULL;
@@ -76,7 +77,8 @@ static void test_goldens(void **state)
 		read_file(dir, stem, ".json", &want);
 		if (df_parse(a, sb_str(&text), &f, NULL, &e) < 0)
 			fail_msg("%s: %s", stem, e->msg);
-		_cleanup_(json_unrefp) json_t *got = df_dump(a, f), *expected = json_parse(sb_str(&want), stem, &e);
+		_cleanup_(json_unrefp) json_t *got = df_dump(a, f),
+					      *expected = json_parse(sb_str(&want), stem, &e);
 		assert_non_null(expected);
 		compare(stem, "", expected, got);
 		n++;
@@ -113,14 +115,19 @@ static void test_first_stage(void **state)
 		{ "", "the Dockerfile cannot be empty", 0, 0 },
 		{ "\n# a\n\n", "file with no instructions", 3, 3 },
 		{ "# escape=x\nFROM a\n", "invalid escape token 'x' does not match ` or \\", 0, 0 },
-		{ "# syntax=a\n# escape=\\\\\nFROM a\n", "invalid escape token '\\\\' does not match ` or \\", 1, 1 },
+		{ "# syntax=a\n# escape=\\\\\nFROM a\n",
+		  "invalid escape token '\\\\' does not match ` or \\", 1, 1 },
 		{ "# escape= \nFROM a\n", "invalid escape token ' ' does not match ` or \\", 0, 0 },
-		{ "# escape=`\n# Escape=`\nFROM a\n", "only one escape parser directive can be used", 1, 1 },
+		{ "# escape=`\n# Escape=`\nFROM a\n",
+		  "only one escape parser directive can be used", 1, 1 },
 		{ "FROM a\nBOGUS\nENV x\n", "ENV must have two arguments", 3, 3 },
 		{ "FROM a\nLABEL \\\n x\n", "LABEL must have two arguments", 2, 3 },
-		{ "FROM a\nENV a=b c\n", "Syntax error - can't find = in \"c\". Must be of the form: name=value", 2, 2 },
-		{ "FROM a\nRUN [\"a\", 1]\n", "when using JSON array syntax, arrays must be comprised of strings only", 2, 2 },
-		{ "FROM a\nONBUILD CMD [null]\n", "when using JSON array syntax, arrays must be comprised of strings only", 2, 2 },
+		{ "FROM a\nENV a=b c\n",
+		  "Syntax error - can't find = in \"c\". Must be of the form: name=value", 2, 2 },
+		{ "FROM a\nRUN [\"a\", 1]\n",
+		  "when using JSON array syntax, arrays must be comprised of strings only", 2, 2 },
+		{ "FROM a\nONBUILD CMD [null]\n",
+		  "when using JSON array syntax, arrays must be comprised of strings only", 2, 2 },
 		{ "FROM a\nRUN <<E\nx\n", "unterminated heredoc", 2, 3 },
 		{ "FROM a\nCOPY <<E <<F /x\nE\ny", "unterminated heredoc", 2, 4 },
 		{ "FROM a\nRUN <<-E\n x\n E\n", "unterminated heredoc", 2, 4 },
@@ -138,13 +145,21 @@ static void test_second_stage(void **state)
 		{ "RUM x\n", P1 "unknown instruction: RUM (did you mean RUN?)", 1, 1 },
 		{ "Frm x\n", P1 "unknown instruction: Frm (did you mean from?)", 1, 1 },
 		{ "\\", P1 "unknown instruction: ", 1, 1 },
-		{ "RUN\xc2\xa0""echo\n", P1 "unknown instruction: RUN\xc2\xa0""echo", 1, 1 },
+		{ "RUN\xc2\xa0"
+		  "echo\n",
+		  P1 "unknown instruction: RUN\xc2\xa0"
+		     "echo",
+		  1, 1 },
 		{ "FROM\n", P1 "FROM requires either one or three arguments", 1, 1 },
 		{ "FROM a b\n", P1 "FROM requires either one or three arguments", 1, 1 },
 		{ "FROM a AS 1x\n",
-		  P1 "invalid name for build stage: \"1x\", name can't start with a number or contain symbols", 1, 1 },
-		{ "FROM --platfrm=x a b c d\n", P1 "FROM requires either one or three arguments", 1, 1 },
-		{ "FROM --platfrm=x a\n", P1 "unknown flag: --platfrm (did you mean platform?)", 1, 1 },
+		  P1
+		  "invalid name for build stage: \"1x\", name can't start with a number or contain symbols",
+		  1, 1 },
+		{ "FROM --platfrm=x a b c d\n", P1 "FROM requires either one or three arguments", 1,
+		  1 },
+		{ "FROM --platfrm=x a\n", P1 "unknown flag: --platfrm (did you mean platform?)", 1,
+		  1 },
 		{ "FROM a\nENV\n", P2 "ENV requires at least one argument", 2, 2 },
 		{ "FROM a\nENV =b\n", P2 "ENV names can not be blank", 2, 2 },
 		{ "FROM a\nARG\n", P2 "ARG requires at least one argument", 2, 2 },
@@ -153,42 +168,63 @@ static void test_second_stage(void **state)
 		{ "FROM a\nWORKDIR\n", P2 "WORKDIR requires exactly one argument", 2, 2 },
 		{ "FROM a\nMAINTAINER\n", P2 "MAINTAINER requires exactly one argument", 2, 2 },
 		{ "FROM a\nCOPY a\n",
-		  P2 "COPY requires at least two arguments, but only one was provided. Destination could not be determined", 2, 2 },
-		{ "FROM a\nCOPY --frm=x a b\n", P2 "unknown flag: --frm (did you mean from?)", 2, 2 },
+		  P2
+		  "COPY requires at least two arguments, but only one was provided. Destination could not be determined",
+		  2, 2 },
+		{ "FROM a\nCOPY --frm=x a b\n", P2 "unknown flag: --frm (did you mean from?)", 2,
+		  2 },
 		{ "FROM a\nADD --from=x a b\n", P2 "unknown flag: --from", 2, 2 },
 		{ "FROM a\nCOPY --link --link a b\n", P2 "duplicate flag specified: --link", 2, 2 },
 		{ "FROM a\nCOPY --link= a b\n", P2 "missing a value on flag: --link", 2, 2 },
 		{ "FROM a\nCOPY --from a b c\n", P2 "missing a value on flag: --from", 2, 2 },
-		{ "FROM a\nCOPY --link=yes a b\n", P2 "expecting boolean value for flag --link, not: yes", 2, 2 },
-		{ "FROM a\nCOPY a <<E\nE\n", P2 "COPY cannot accept a heredoc as a destination", 2, 3 },
-		{ "FROM a\nADD [\"a\", \"<<E\"]\n", P2 "ADD cannot accept a heredoc as a destination", 2, 2 },
+		{ "FROM a\nCOPY --link=yes a b\n",
+		  P2 "expecting boolean value for flag --link, not: yes", 2, 2 },
+		{ "FROM a\nCOPY a <<E\nE\n", P2 "COPY cannot accept a heredoc as a destination", 2,
+		  3 },
+		{ "FROM a\nADD [\"a\", \"<<E\"]\n",
+		  P2 "ADD cannot accept a heredoc as a destination", 2, 2 },
 		{ "FROM a\nSHELL []\n", P2 "SHELL requires at least one argument", 2, 2 },
-		{ "FROM a\nSHELL bash\n", P2 "SHELL requires the arguments to be in JSON form", 2, 2 },
-		{ "FROM a\nVOLUME [\" \"]\n", P2 "VOLUME specified can not be an empty string", 2, 2 },
+		{ "FROM a\nSHELL bash\n", P2 "SHELL requires the arguments to be in JSON form", 2,
+		  2 },
+		{ "FROM a\nVOLUME [\" \"]\n", P2 "VOLUME specified can not be an empty string", 2,
+		  2 },
 		{ "FROM a\nVOLUME []\n", P2 "VOLUME requires at least one argument", 2, 2 },
 		{ "FROM a\nONBUILD\n", P2 "ONBUILD requires at least one argument", 2, 2 },
-		{ "FROM a\nONBUILD onbuild RUN x\n", P2 "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", 2, 2 },
+		{ "FROM a\nONBUILD onbuild RUN x\n",
+		  P2 "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", 2, 2 },
 		{ "FROM a\nONBUILD from x\n", P2 "FROM isn't allowed as an ONBUILD trigger", 2, 2 },
 		{ "FROM a\nONBUILD --x RUN y\n", P2 "unknown flag: --x", 2, 2 },
 		{ "FROM a\nHEALTHCHECK\n", P2 "HEALTHCHECK requires at least one argument", 2, 2 },
 		{ "FROM a\nHEALTHCHECK CMD\n", P2 "Missing command after HEALTHCHECK CMD", 2, 2 },
 		{ "FROM a\nHEALTHCHECK none x\n", P2 "HEALTHCHECK NONE takes no arguments", 2, 2 },
-		{ "FROM a\nHEALTHCHECK curl x\n", P2 "Unknown type \"CURL\" in HEALTHCHECK (try CMD)", 2, 2 },
-		{ "FROM a\nHEALTHCHECK --interval=1us CMD x\n", P2 "Interval \"interval\" cannot be less than 1ms", 2, 2 },
-		{ "FROM a\nHEALTHCHECK --timeout=5 CMD x\n", P2 "time: missing unit in duration \"5\"", 2, 2 },
-		{ "FROM a\nHEALTHCHECK --timeout=5x CMD x\n", P2 "time: unknown unit \"x\" in duration \"5x\"", 2, 2 },
-		{ "FROM a\nHEALTHCHECK --timeout=x CMD x\n", P2 "time: invalid duration \"x\"", 2, 2 },
-		{ "FROM a\nHEALTHCHECK --retries=x CMD x\n", P2 "strconv.ParseInt: parsing \"x\": invalid syntax", 2, 2 },
+		{ "FROM a\nHEALTHCHECK curl x\n",
+		  P2 "Unknown type \"CURL\" in HEALTHCHECK (try CMD)", 2, 2 },
+		{ "FROM a\nHEALTHCHECK --interval=1us CMD x\n",
+		  P2 "Interval \"interval\" cannot be less than 1ms", 2, 2 },
+		{ "FROM a\nHEALTHCHECK --timeout=5 CMD x\n",
+		  P2 "time: missing unit in duration \"5\"", 2, 2 },
+		{ "FROM a\nHEALTHCHECK --timeout=5x CMD x\n",
+		  P2 "time: unknown unit \"x\" in duration \"5x\"", 2, 2 },
+		{ "FROM a\nHEALTHCHECK --timeout=x CMD x\n", P2 "time: invalid duration \"x\"", 2,
+		  2 },
+		{ "FROM a\nHEALTHCHECK --retries=x CMD x\n",
+		  P2 "strconv.ParseInt: parsing \"x\": invalid syntax", 2, 2 },
 		{ "FROM a\nHEALTHCHECK --retries=9999999999 CMD x\n",
 		  P2 "strconv.ParseInt: parsing \"9999999999\": value out of range", 2, 2 },
-		{ "FROM a\nHEALTHCHECK --retries=-1 CMD x\n", P2 "--retries cannot be negative (-1)", 2, 2 },
+		{ "FROM a\nHEALTHCHECK --retries=-1 CMD x\n",
+		  P2 "--retries cannot be negative (-1)", 2, 2 },
 		{ "FROM a\nRUN --network=foo x\n", P2 "invalid network mode \"foo\"", 2, 2 },
 		{ "FROM a\nRUN --security=foo x\n", P2 "security \"foo\" is not valid", 2, 2 },
 		{ "FROM a\nRUN --mount= x\n", P2 "failed to parse csv mounts: EOF", 2, 2 },
 		{ "FROM a\nRUN --mount=a\\\"b x\n",
-		  P2 "failed to parse csv mounts: parse error on line 1, column 2: bare \" in non-quoted-field", 2, 2 },
-		{ "FROM a\nRUN --mount=from=$x y\n", P2 "'from' doesn't support variable expansion, define alias stage instead", 2, 2 },
-		{ "FROM a\nRUN --mont=type=bind x\n", P2 "unknown flag: --mont (did you mean mount?)", 2, 2 },
+		  P2
+		  "failed to parse csv mounts: parse error on line 1, column 2: bare \" in non-quoted-field",
+		  2, 2 },
+		{ "FROM a\nRUN --mount=from=$x y\n",
+		  P2 "'from' doesn't support variable expansion, define alias stage instead", 2,
+		  2 },
+		{ "FROM a\nRUN --mont=type=bind x\n",
+		  P2 "unknown flag: --mont (did you mean mount?)", 2, 2 },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -277,7 +313,9 @@ static void test_blank_continuations(void **state)
 	struct err *e = NULL;
 	struct df_file *f;
 	(void)state;
-	assert_int_equal(df_parse(a, STR("FROM a\nRUN a \\\n\n b\nRUN cat <<E \\\n \n>x\ny\nE\n"), &f, NULL, &e), 0);
+	assert_int_equal(df_parse(a, STR("FROM a\nRUN a \\\n\n b\nRUN cat <<E \\\n \n>x\ny\nE\n"),
+				  &f, NULL, &e),
+			 0);
 	assert_int_equal(f->n_empty_continuations, 2);
 	assert_int_equal(f->empty_continuations[0], 4);
 	assert_int_equal(f->empty_continuations[1], 7);
@@ -371,14 +409,19 @@ static void test_excerpt(void **state)
 {
 	(void)state;
 	check_excerpt((struct span){ 0, 0, 0, 0 }, "");
-	check_excerpt((struct span){ 3, 3, 4, 5 }, "Dockerfile:3\n--------------------\n"
-						   "   1 |     a\n   2 |     b\n   3 | >>> c\n   4 |     \td e\n   5 |     e\\x1b[0m\n"
-						   "--------------------\n");
-	check_excerpt((struct span){ 4, 4, 9, 10 }, "Dockerfile:4\n--------------------\n"
-						    "   2 |     b\n   3 |     c\n   4 | >>> \td e\n     |     \t  ^\n   5 |     e\\x1b[0m\n   6 |     f\n"
-						    "--------------------\n");
-	check_excerpt((struct span){ 1, 2, 0, 0 }, "Dockerfile:1\n--------------------\n"
-						   "   1 | >>> a\n   2 | >>> b\n   3 |     c\n--------------------\n");
+	check_excerpt(
+		(struct span){ 3, 3, 4, 5 },
+		"Dockerfile:3\n--------------------\n"
+		"   1 |     a\n   2 |     b\n   3 | >>> c\n   4 |     \td e\n   5 |     e\\x1b[0m\n"
+		"--------------------\n");
+	check_excerpt(
+		(struct span){ 4, 4, 9, 10 },
+		"Dockerfile:4\n--------------------\n"
+		"   2 |     b\n   3 |     c\n   4 | >>> \td e\n     |     \t  ^\n   5 |     e\\x1b[0m\n   6 |     f\n"
+		"--------------------\n");
+	check_excerpt((struct span){ 1, 2, 0, 0 },
+		      "Dockerfile:1\n--------------------\n"
+		      "   1 | >>> a\n   2 | >>> b\n   3 |     c\n--------------------\n");
 }
 
 static void test_near(void **state)
@@ -396,11 +439,11 @@ static void test_near(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_goldens),	     cmocka_unit_test(test_first_stage),
+		cmocka_unit_test(test_goldens),      cmocka_unit_test(test_first_stage),
 		cmocka_unit_test(test_second_stage), cmocka_unit_test(test_long_lines),
-		cmocka_unit_test(test_spans),	     cmocka_unit_test(test_blank_continuations),
-		cmocka_unit_test(test_trigger),	     cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_excerpt),	     cmocka_unit_test(test_near),
+		cmocka_unit_test(test_spans),        cmocka_unit_test(test_blank_continuations),
+		cmocka_unit_test(test_trigger),      cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_excerpt),      cmocka_unit_test(test_near),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

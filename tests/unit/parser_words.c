@@ -11,9 +11,18 @@
 
 /* name=value, terminated by NULL. */
 static const char *const vars[] = {
-	"PWD=/home", "SHELL=bash", "NULL=", "KOREAN=\xed\x95\x9c\xea\xb5\xad\xec\x96\xb4", "v=abcabc", "d=abcabc", "one=1", "1x=no", "x=x y",
-	"space=abc  def", "leading=  ab c", "trailing=ab c   ", "star=a*b", "q=a?b", "dot=a.b", "br=[x]", "nl=a\nb", "dollar=$1", "zero=<$0$$>", "group=${0}${1}$x",
-	"back=a\\b", "\xc3\xa9t\xc3\xa9=summer", "@=at", NULL,
+	"PWD=/home",      "SHELL=bash",
+	"NULL=",          "KOREAN=\xed\x95\x9c\xea\xb5\xad\xec\x96\xb4",
+	"v=abcabc",       "d=abcabc",
+	"one=1",          "1x=no",
+	"x=x y",          "space=abc  def",
+	"leading=  ab c", "trailing=ab c   ",
+	"star=a*b",       "q=a?b",
+	"dot=a.b",        "br=[x]",
+	"nl=a\nb",        "dollar=$1",
+	"zero=<$0$$>",    "group=${0}${1}$x",
+	"back=a\\b",      "\xc3\xa9t\xc3\xa9=summer",
+	"@=at",           NULL,
 };
 
 static bool get(const struct df_env *env, struct str name, struct str *ret)
@@ -33,7 +42,7 @@ static bool get(const struct df_env *env, struct str name, struct str *ret)
 static const struct df_env env = { get };
 
 struct row {
-	const char *in, *want;  /* want "!…": an error with that text */
+	const char *in, *want; /* want "!…": an error with that text */
 };
 
 static void check_rows(const struct row *rows, size_t n, char escape, bool plain, bool keep)
@@ -42,7 +51,10 @@ static void check_rows(const struct row *rows, size_t n, char escape, bool plain
 		_cleanup_(arena_freep) struct arena *a = arena_new();
 		_cleanup_(err_dropp) struct err *e = NULL;
 		_cleanup_(sb_releasep) struct sb quoted = { 0 };
-		struct df_expansion x = { .escape = escape, .plain_quotes = plain, .keep_quotes = keep, .keep_unset = keep };
+		struct df_expansion x = { .escape = escape,
+					  .plain_quotes = plain,
+					  .keep_quotes = keep,
+					  .keep_unset = keep };
 		struct str got;
 		int r = df_expand(a, str_c(rows[i].in), &env, &x, &got, &e);
 		VEC_RELEASE(&x.unmatched);
@@ -67,39 +79,117 @@ static void check_rows(const struct row *rows, size_t n, char escape, bool plain
 static void test_word(void **state)
 {
 	static const struct row rows[] = {
-		{ "", "" }, { "hello", "hello" }, { "he'll'o", "hello" }, { "he'llo", "!" SINGLE }, { "he\\'llo", "he'llo" },
-		{ "he\\\\'llo", "!" SINGLE }, { "abc\\tdef", "abctdef" }, { "\"abc\\tdef\"", "abc\\tdef" },
-		{ "\"abc\\\\tdef\"", "abc\\tdef" }, { "'abc\\tdef'", "abc\\tdef" }, { "hello\\", "hello" }, { "hello\\\\", "hello\\" },
-		{ "\"hello", "!" DOUBLE }, { "\"hello\\\"", "!" DOUBLE }, { "\"hel'lo\"", "hel'lo" }, { "'hello", "!" SINGLE },
-		{ "'hello\\'", "hello\\" }, { "''", "" }, { "$.", "$." }, { "he$1x", "hex" }, { "he$.x", "he$.x" },
-		{ "he$pwd.", "he." }, { "he$PWD", "he/home" }, { "he\\$PWD", "he$PWD" }, { "he\\\\$PWD", "he\\/home" },
-		{ "\"he\\$PWD\"", "he$PWD" }, { "'he$PWD'", "he$PWD" }, { "\\${}", "${}" }, { "\\${}aaa", "${}aaa" },
-		{ "he${}xx", "!syntax error: bad substitution" }, { "${:x}", "!syntax error: bad substitution" },
-		{ "${{x}", "!syntax error: bad substitution" }, { "${", "!" BRACE }, { "he${hi}", "he" }, { "he${hi}xx", "hexx" },
-		{ "he${PWD}", "he/home" }, { "he${.}", "!unsupported modifier (.) in substitution" },
-		{ "he${XXX:-000}xx", "he000xx" }, { "he${PWD:-000}xx", "he/homexx" }, { "he${XXX:-$PWD}xx", "he/homexx" },
-		{ "he${XXX:-${PWD:-yyy}}xx", "he/homexx" }, { "he${XXX:-${YYY:-yyy}}xx", "heyyyxx" },
-		{ "he${XXX:YYY}", "!unsupported modifier (:Y) in substitution" }, { "he${XXX?}", "!XXX: is not allowed to be unset" },
-		{ "he${XXX:?}", "!XXX: is not allowed to be unset" }, { "he${NULL?}", "he" },
-		{ "he${NULL:?}", "!NULL: is not allowed to be empty" }, { "he${NULL:?msg}", "!NULL: msg" },
-		{ "he${XXX?no $PWD}", "!XXX: no /home" }, { "he${PWD?x}", "he/home" }, { "he${XXX:+${PWD}}xx", "hexx" },
-		{ "he${PWD:+${XXX}}xx", "hexx" }, { "he${PWD:+${SHELL}}xx", "hebashxx" }, { "he${NULL+set}", "heset" },
-		{ "he${NULL:+set}", "he" }, { "he${NULL-x}", "he" }, { "he${NULL:-x}", "hex" }, { "he${XXX:-\\$PWD:}xx", "he$PWD:xx" },
-		{ "he${XXX:-\\${PWD}z}xx", "he${PWDz}xx" }, { "${aaa}}", "}" }, { "${aaa:-bbb ${foo}", "!" BRACE },
-		{ "${aaa:-bbb {foo}", "bbb {foo" }, { "$KOREAN", "\xed\x95\x9c\xea\xb5\xad\xec\x96\xb4" }, { "$@@@", "at@@" },
-		{ "$$", "" }, { "$$x", "x" }, { "$999aaa", "aaa" }, { "$999", "" }, { "${1:-bbb}", "bbb" }, { "${1}", "" },
-		{ "$*$#$?$-$!", "" }, { "${@}", "at" }, { "$(id)", "$(id)" }, { "$", "$" }, { "a$", "a$" }, { "\"$\"", "$" },
-		{ "${\xc3\xa9t\xc3\xa9}", "summer" }, { "$\xc3\xa9t\xc3\xa9.", "summer." }, { "${v:=w}", "!unsupported modifier (:=) in substitution" },
-		{ "${v:#w}", "!unsupported modifier (:#) in substitution" }, { "${v:%w}", "!unsupported modifier (:%) in substitution" },
-		{ "${v^}", "!unsupported modifier (^) in substitution" }, { "${#v}", "!unsupported modifier (v) in substitution" },
-		{ "${!v}", "!unsupported modifier (v) in substitution" }, { "${a", "!unsupported modifier (\xef\xbf\xbd) in substitution" },
-		{ "${a:", "!" BRACE }, { "${a:-", "!" BRACE }, { "${x@Q}", "!unsupported modifier (@) in substitution" },
-		{ "${v:0:3}", "!unsupported modifier (:0) in substitution" }, { "${no:0:3}", "!unsupported modifier (:0) in substitution" },
-		{ "${a\xc3\xa9!}", "!unsupported modifier (!) in substitution" }, { "\"${v:-'x'}\"", "abcabc" },
-		{ "\"${no:-'x'}\"", "x" }, { "\"${no:-\"x\"}\"", "x" }, { "${no:-\\t}", "t" }, { "${no:-a\\}b}", "a}b" },
-		{ "a\xff""b", "a\xef\xbf\xbd""b" }, { "'\xff'", "\xef\xbf\xbd" }, { "\xef\xbb\xbf""x", "x" }, { "x\xef\xbb\xbf", "x\xef\xbb\xbf" },
-		{ "${no:-${no2:?x}", "!" BRACE }, { "${no:-${no2:?x}}", "!no2: x" }, { "${PWD:-\"}", "!" BRACE },
-		{ "\xc3\xa9", "\xc3\xa9" }, { "<<  x", "<<  x" }, { "<", "<" },
+		{ "", "" },
+		{ "hello", "hello" },
+		{ "he'll'o", "hello" },
+		{ "he'llo", "!" SINGLE },
+		{ "he\\'llo", "he'llo" },
+		{ "he\\\\'llo", "!" SINGLE },
+		{ "abc\\tdef", "abctdef" },
+		{ "\"abc\\tdef\"", "abc\\tdef" },
+		{ "\"abc\\\\tdef\"", "abc\\tdef" },
+		{ "'abc\\tdef'", "abc\\tdef" },
+		{ "hello\\", "hello" },
+		{ "hello\\\\", "hello\\" },
+		{ "\"hello", "!" DOUBLE },
+		{ "\"hello\\\"", "!" DOUBLE },
+		{ "\"hel'lo\"", "hel'lo" },
+		{ "'hello", "!" SINGLE },
+		{ "'hello\\'", "hello\\" },
+		{ "''", "" },
+		{ "$.", "$." },
+		{ "he$1x", "hex" },
+		{ "he$.x", "he$.x" },
+		{ "he$pwd.", "he." },
+		{ "he$PWD", "he/home" },
+		{ "he\\$PWD", "he$PWD" },
+		{ "he\\\\$PWD", "he\\/home" },
+		{ "\"he\\$PWD\"", "he$PWD" },
+		{ "'he$PWD'", "he$PWD" },
+		{ "\\${}", "${}" },
+		{ "\\${}aaa", "${}aaa" },
+		{ "he${}xx", "!syntax error: bad substitution" },
+		{ "${:x}", "!syntax error: bad substitution" },
+		{ "${{x}", "!syntax error: bad substitution" },
+		{ "${", "!" BRACE },
+		{ "he${hi}", "he" },
+		{ "he${hi}xx", "hexx" },
+		{ "he${PWD}", "he/home" },
+		{ "he${.}", "!unsupported modifier (.) in substitution" },
+		{ "he${XXX:-000}xx", "he000xx" },
+		{ "he${PWD:-000}xx", "he/homexx" },
+		{ "he${XXX:-$PWD}xx", "he/homexx" },
+		{ "he${XXX:-${PWD:-yyy}}xx", "he/homexx" },
+		{ "he${XXX:-${YYY:-yyy}}xx", "heyyyxx" },
+		{ "he${XXX:YYY}", "!unsupported modifier (:Y) in substitution" },
+		{ "he${XXX?}", "!XXX: is not allowed to be unset" },
+		{ "he${XXX:?}", "!XXX: is not allowed to be unset" },
+		{ "he${NULL?}", "he" },
+		{ "he${NULL:?}", "!NULL: is not allowed to be empty" },
+		{ "he${NULL:?msg}", "!NULL: msg" },
+		{ "he${XXX?no $PWD}", "!XXX: no /home" },
+		{ "he${PWD?x}", "he/home" },
+		{ "he${XXX:+${PWD}}xx", "hexx" },
+		{ "he${PWD:+${XXX}}xx", "hexx" },
+		{ "he${PWD:+${SHELL}}xx", "hebashxx" },
+		{ "he${NULL+set}", "heset" },
+		{ "he${NULL:+set}", "he" },
+		{ "he${NULL-x}", "he" },
+		{ "he${NULL:-x}", "hex" },
+		{ "he${XXX:-\\$PWD:}xx", "he$PWD:xx" },
+		{ "he${XXX:-\\${PWD}z}xx", "he${PWDz}xx" },
+		{ "${aaa}}", "}" },
+		{ "${aaa:-bbb ${foo}", "!" BRACE },
+		{ "${aaa:-bbb {foo}", "bbb {foo" },
+		{ "$KOREAN", "\xed\x95\x9c\xea\xb5\xad\xec\x96\xb4" },
+		{ "$@@@", "at@@" },
+		{ "$$", "" },
+		{ "$$x", "x" },
+		{ "$999aaa", "aaa" },
+		{ "$999", "" },
+		{ "${1:-bbb}", "bbb" },
+		{ "${1}", "" },
+		{ "$*$#$?$-$!", "" },
+		{ "${@}", "at" },
+		{ "$(id)", "$(id)" },
+		{ "$", "$" },
+		{ "a$", "a$" },
+		{ "\"$\"", "$" },
+		{ "${\xc3\xa9t\xc3\xa9}", "summer" },
+		{ "$\xc3\xa9t\xc3\xa9.", "summer." },
+		{ "${v:=w}", "!unsupported modifier (:=) in substitution" },
+		{ "${v:#w}", "!unsupported modifier (:#) in substitution" },
+		{ "${v:%w}", "!unsupported modifier (:%) in substitution" },
+		{ "${v^}", "!unsupported modifier (^) in substitution" },
+		{ "${#v}", "!unsupported modifier (v) in substitution" },
+		{ "${!v}", "!unsupported modifier (v) in substitution" },
+		{ "${a", "!unsupported modifier (\xef\xbf\xbd) in substitution" },
+		{ "${a:", "!" BRACE },
+		{ "${a:-", "!" BRACE },
+		{ "${x@Q}", "!unsupported modifier (@) in substitution" },
+		{ "${v:0:3}", "!unsupported modifier (:0) in substitution" },
+		{ "${no:0:3}", "!unsupported modifier (:0) in substitution" },
+		{ "${a\xc3\xa9!}", "!unsupported modifier (!) in substitution" },
+		{ "\"${v:-'x'}\"", "abcabc" },
+		{ "\"${no:-'x'}\"", "x" },
+		{ "\"${no:-\"x\"}\"", "x" },
+		{ "${no:-\\t}", "t" },
+		{ "${no:-a\\}b}", "a}b" },
+		{ "a\xff"
+		  "b",
+		  "a\xef\xbf\xbd"
+		  "b" },
+		{ "'\xff'", "\xef\xbf\xbd" },
+		{ "\xef\xbb\xbf"
+		  "x",
+		  "x" },
+		{ "x\xef\xbb\xbf", "x\xef\xbb\xbf" },
+		{ "${no:-${no2:?x}", "!" BRACE },
+		{ "${no:-${no2:?x}}", "!no2: x" },
+		{ "${PWD:-\"}", "!" BRACE },
+		{ "\xc3\xa9", "\xc3\xa9" },
+		{ "<<  x", "<<  x" },
+		{ "<", "<" },
 	};
 	(void)state;
 	CHECK(rows, '\\', false, false);
@@ -108,23 +198,71 @@ static void test_word(void **state)
 static void test_patterns(void **state)
 {
 	static const struct row rows[] = {
-		{ "${v//a/b}", "bbcbbc" }, { "${v/b*/X}", "aX" }, { "${v#a*b}", "cabc" }, { "${v##a*b}", "c" }, { "${v%b*}", "abca" },
-		{ "${v%%b*}", "a" }, { "${v//a/$1}", "bcbc" }, { "${v//b/\\/}", "a\\/ca\\/c" }, { "${v//a}", "!syntax error: missing '/' in ${}" },
-		{ "${v/b}", "!syntax error: missing '/' in ${}" }, { "${v/a/b", "!" BRACE }, { "${v/a/x}", "xbcabc" }, { "${v/z/x}", "abcabc" },
-		{ "${v//[/x}", "abcabc" }, { "${br//[/<}", "<x]" }, { "${br#[x]}", "" }, { "${v///x}", "xaxbxcxaxbxcx" }, { "${v//?/x}", "xxxxxx" },
-		{ "${v/?/x}", "xbcabc" }, { "${v/*/x}", "x" }, { "${v//*/x}", "x" }, { "${v#*}", "abcabc" }, { "${v##*}", "" }, { "${v%*}", "abcabc" },
-		{ "${v%%*}", "" }, { "${star#a\\*}", "b" }, { "${star%\\*b}", "a" }, { "${q#a\\?}", "b" }, { "${dot/./-}", "a-b" },
-		{ "${back/\\\\/-}", "a-b" }, { "${v#\\a}", "!invalid pattern (\\a) in substitution: invalid escape '\\a'" },
+		{ "${v//a/b}", "bbcbbc" },
+		{ "${v/b*/X}", "aX" },
+		{ "${v#a*b}", "cabc" },
+		{ "${v##a*b}", "c" },
+		{ "${v%b*}", "abca" },
+		{ "${v%%b*}", "a" },
+		{ "${v//a/$1}", "bcbc" },
+		{ "${v//b/\\/}", "a\\/ca\\/c" },
+		{ "${v//a}", "!syntax error: missing '/' in ${}" },
+		{ "${v/b}", "!syntax error: missing '/' in ${}" },
+		{ "${v/a/b", "!" BRACE },
+		{ "${v/a/x}", "xbcabc" },
+		{ "${v/z/x}", "abcabc" },
+		{ "${v//[/x}", "abcabc" },
+		{ "${br//[/<}", "<x]" },
+		{ "${br#[x]}", "" },
+		{ "${v///x}", "xaxbxcxaxbxcx" },
+		{ "${v//?/x}", "xxxxxx" },
+		{ "${v/?/x}", "xbcabc" },
+		{ "${v/*/x}", "x" },
+		{ "${v//*/x}", "x" },
+		{ "${v#*}", "abcabc" },
+		{ "${v##*}", "" },
+		{ "${v%*}", "abcabc" },
+		{ "${v%%*}", "" },
+		{ "${star#a\\*}", "b" },
+		{ "${star%\\*b}", "a" },
+		{ "${q#a\\?}", "b" },
+		{ "${dot/./-}", "a-b" },
+		{ "${back/\\\\/-}", "a-b" },
+		{ "${v#\\a}", "!invalid pattern (\\a) in substitution: invalid escape '\\a'" },
 		{ "${v%\\a}", "!invalid pattern (\\a) in substitution: invalid escape '\\a'" },
-		{ "${v/\\a/x}", "!invalid pattern (\\a) in substitution: invalid escape '\\a'" }, { "${PWD/\\//x}", "xhome" },
-		{ "${nl#*b}", "a\nb" }, { "${nl//?/x}", "x\nx" }, { "${v#abc}", "abc" }, { "${v%abc}", "abc" }, { "${v##a}", "bcabc" },
-		{ "${v//b/$0$0}", "acac" }, { "${v//b/$zero}", "a<b$>ca<b$>c" }, { "${v//b/$group}", "abcabc" }, { "${v//b/$$x}", "axcaxc" }, { "${v//b/${dollar}}", "acac" }, { "${v/b/${dollar}}", "a$1cabc" },
-		{ "${v//b/\"${dollar}\"}", "acac" }, { "${no#x}", "" }, { "${NULL//x/y}", "" }, { "${NULL///y}", "y" }, { "${v#*c*c}", "" },
-		{ "${v%c*c}", "ab" }, { "${v%%c*c}", "ab" }, { "${v//bc/}", "aa" }, { "${v//a*b/x}", "xc" }, { "${KOREAN#?}", "\xea\xb5\xad\xec\x96\xb4" },
-		{ "${KOREAN%?}", "\xed\x95\x9c\xea\xb5\xad" }, { "${v#a${no:-b}}", "cabc" },
+		{ "${v/\\a/x}", "!invalid pattern (\\a) in substitution: invalid escape '\\a'" },
+		{ "${PWD/\\//x}", "xhome" },
+		{ "${nl#*b}", "a\nb" },
+		{ "${nl//?/x}", "x\nx" },
+		{ "${v#abc}", "abc" },
+		{ "${v%abc}", "abc" },
+		{ "${v##a}", "bcabc" },
+		{ "${v//b/$0$0}", "acac" },
+		{ "${v//b/$zero}", "a<b$>ca<b$>c" },
+		{ "${v//b/$group}", "abcabc" },
+		{ "${v//b/$$x}", "axcaxc" },
+		{ "${v//b/${dollar}}", "acac" },
+		{ "${v/b/${dollar}}", "a$1cabc" },
+		{ "${v//b/\"${dollar}\"}", "acac" },
+		{ "${no#x}", "" },
+		{ "${NULL//x/y}", "" },
+		{ "${NULL///y}", "y" },
+		{ "${v#*c*c}", "" },
+		{ "${v%c*c}", "ab" },
+		{ "${v%%c*c}", "ab" },
+		{ "${v//bc/}", "aa" },
+		{ "${v//a*b/x}", "xc" },
+		{ "${KOREAN#?}", "\xea\xb5\xad\xec\x96\xb4" },
+		{ "${KOREAN%?}", "\xed\x95\x9c\xea\xb5\xad" },
+		{ "${v#a${no:-b}}", "cabc" },
 	};
 	static const struct row backtick[] = {
-		{ "${star#a\\*}", "b" }, { "${star#a`*}", "a*b" }, { "a`$b", "a$b" }, { "a\\b", "a\\b" }, { "\"a`\"b\"", "a\"b" }, { "'`'", "`" },
+		{ "${star#a\\*}", "b" },
+		{ "${star#a`*}", "a*b" },
+		{ "a`$b", "a$b" },
+		{ "a\\b", "a\\b" },
+		{ "\"a`\"b\"", "a\"b" },
+		{ "'`'", "`" },
 		{ "${v%a\\}", "!invalid pattern (\\a) in substitution: invalid escape '\\a'" },
 	};
 	(void)state;
@@ -135,7 +273,10 @@ static void test_patterns(void **state)
 static void test_bodies(void **state)
 {
 	static const struct row rows[] = {
-		{ "a` \\$c \\\nd\n", "a` $c \nd\n" }, { "it's $PWD \"$SHELL\"", "it's /home \"bash\"" }, { "\\\\ \\x", "\\ x" }, { "$unset.", "." },
+		{ "a` \\$c \\\nd\n", "a` $c \nd\n" },
+		{ "it's $PWD \"$SHELL\"", "it's /home \"bash\"" },
+		{ "\\\\ \\x", "\\ x" },
+		{ "$unset.", "." },
 	};
 	(void)state;
 	CHECK(rows, '\\', true, false);
@@ -144,9 +285,14 @@ static void test_bodies(void **state)
 static void test_keep(void **state)
 {
 	static const struct row rows[] = {
-		{ "a 'b' \"c\" \\d", "a 'b' \"c\" \\d" }, { "$no ${no} ${no:-x} $PWD", "$no ${no} ${no:-x} /home" },
-		{ "${no:-'x' \\y $PWD}", "${no:-'x' y /home}" }, { "${no//a/b}", "${no/a/b}" }, { "${no#\\x}", "${no#\\x}" },
-		{ "${no:=x}", "${no:=x}" }, { "\"a\\\"b\"", "\"a\\\"b\"" }, { "\"a\\tb\"", "\"a\\\\tb\"" },
+		{ "a 'b' \"c\" \\d", "a 'b' \"c\" \\d" },
+		{ "$no ${no} ${no:-x} $PWD", "$no ${no} ${no:-x} /home" },
+		{ "${no:-'x' \\y $PWD}", "${no:-'x' y /home}" },
+		{ "${no//a/b}", "${no/a/b}" },
+		{ "${no#\\x}", "${no#\\x}" },
+		{ "${no:=x}", "${no:=x}" },
+		{ "\"a\\\"b\"", "\"a\\\"b\"" },
+		{ "\"a\\tb\"", "\"a\\\\tb\"" },
 	};
 	(void)state;
 	CHECK(rows, '\\', false, true);
@@ -198,7 +344,8 @@ static void test_unmatched(void **state)
 	struct err *e = NULL;
 	struct str got;
 	(void)state;
-	assert_int_equal(df_expand(a, STR("$b $PWD ${a:-$c} '$q' \\$r $b $1"), &env, &x, &got, &e), 0);
+	assert_int_equal(df_expand(a, STR("$b $PWD ${a:-$c} '$q' \\$r $b $1"), &env, &x, &got, &e),
+			 0);
 	assert_int_equal(x.unmatched.n, 4);
 	assert_true(str_eq_c(x.unmatched.v[0], "b"));
 	assert_true(str_eq_c(x.unmatched.v[1], "c"));
@@ -315,8 +462,10 @@ static void test_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_word), cmocka_unit_test(test_patterns), cmocka_unit_test(test_bodies), cmocka_unit_test(test_keep),
-		cmocka_unit_test(test_words), cmocka_unit_test(test_unmatched), cmocka_unit_test(test_depth), cmocka_unit_test(test_marker),
+		cmocka_unit_test(test_word),   cmocka_unit_test(test_patterns),
+		cmocka_unit_test(test_bodies), cmocka_unit_test(test_keep),
+		cmocka_unit_test(test_words),  cmocka_unit_test(test_unmatched),
+		cmocka_unit_test(test_depth),  cmocka_unit_test(test_marker),
 		cmocka_unit_test(test_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,17 +34,17 @@ enum token {
 };
 
 enum mode {
-	TOP,        /* at the start of a line, outside of instructions */
-	ARGS,       /* behind a keyword */
-	NEXT_LINE,  /* at the start of a line, behind a continuation */
-	BODY,       /* at the start of a line, in the body of the first heredoc */
+	TOP,       /* at the start of a line, outside of instructions */
+	ARGS,      /* behind a keyword */
+	NEXT_LINE, /* at the start of a line, behind a continuation */
+	BODY,      /* at the start of a line, in the body of the first heredoc */
 };
 
 enum { MAX_DOCS = 128, MAX_NAMES = 700, NO_CHAR = -2, BAD = 0xfffd };
 
 struct doc {
-	uint32_t begin, end;    /* of the marker */
-	uint16_t name, name_n;  /* in names */
+	uint32_t begin, end;   /* of the marker */
+	uint16_t name, name_n; /* in names */
 	bool strip;
 };
 
@@ -52,20 +52,20 @@ struct scanner {
 	/* the state */
 	char escape;
 	enum mode mode;
-	bool directives;        /* still possible */
-	bool flags;             /* still possible in this instruction */
-	bool overflow;          /* to be said */
-	uint32_t offset;        /* kept while json or a marker is ahead */
-	uint32_t json;          /* where the JSON form begins, + 1 */
+	bool directives; /* still possible */
+	bool flags;      /* still possible in this instruction */
+	bool overflow;   /* to be said */
+	uint32_t offset; /* kept while json or a marker is ahead */
+	uint32_t json;   /* where the JSON form begins, + 1 */
 	unsigned n_docs, n_marked;
 	struct doc docs[MAX_DOCS];
 	char names[MAX_NAMES];
 
 	/* room for one scan */
 	struct sb line;
-	VEC(int32_t) queue;     /* characters read ahead */
+	VEC(int32_t) queue; /* characters read ahead */
 	size_t queue_at;
-	int32_t prev;           /* the last one on this physical line */
+	int32_t prev; /* the last one on this physical line */
 };
 
 /* ---- the state as bytes */
@@ -95,7 +95,8 @@ static unsigned save(const struct scanner *s, char *buf)
 {
 	unsigned n = 0;
 	buf[n++] = s->escape;
-	buf[n++] = (char)(s->mode | (unsigned)s->directives << 2 | (unsigned)s->flags << 3 | (unsigned)s->overflow << 4);
+	buf[n++] = (char)(s->mode | (unsigned)s->directives << 2 | (unsigned)s->flags << 3 |
+			  (unsigned)s->overflow << 4);
 	if (!s->n_docs && !s->json)
 		return n;
 	n = put(buf, n, s->offset);
@@ -369,8 +370,9 @@ static bool looks_ahead(struct str keyword)
 	enum df_kind k;
 	if (!df_kind_of(keyword, &k))
 		return false;
-	return k == DF_ADD || k == DF_CMD || k == DF_COPY || k == DF_ENTRYPOINT || k == DF_HEALTHCHECK || k == DF_ONBUILD ||
-	       k == DF_RUN || k == DF_SHELL || k == DF_VOLUME;
+	return k == DF_ADD || k == DF_CMD || k == DF_COPY || k == DF_ENTRYPOINT ||
+		k == DF_HEALTHCHECK || k == DF_ONBUILD || k == DF_RUN || k == DF_SHELL ||
+		k == DF_VOLUME;
 }
 
 /* Keeps the markers of a line: false when they do not fit the state. */
@@ -381,7 +383,8 @@ static bool plan(struct scanner *s, const struct df_shape *shape)
 		const struct df_marker *m = &shape->markers[i];
 		names += m->name.n;
 		size += m->name.n + 13;
-		if (i == MAX_DOCS || names > MAX_NAMES || size > TREE_SITTER_SERIALIZATION_BUFFER_SIZE)
+		if (i == MAX_DOCS || names > MAX_NAMES ||
+		    size > TREE_SITTER_SERIALIZATION_BUFFER_SIZE)
 			return false;
 		struct doc *d = &s->docs[i];
 		*d = (struct doc){
@@ -410,7 +413,8 @@ static void look_ahead(struct scanner *s, TSLexer *l)
 			add_run(s, l);
 	}
 	s->n_marked = 0;
-	if (s->line.n > UINT32_MAX - 2 || df_shape_of(a, sb_str(&s->line), s->escape, &shape, &e) < 0 || !plan(s, &shape)) {
+	if (s->line.n > UINT32_MAX - 2 ||
+	    df_shape_of(a, sb_str(&s->line), s->escape, &shape, &e) < 0 || !plan(s, &shape)) {
 		s->n_docs = 0;
 		s->overflow = true;
 		return;
@@ -546,7 +550,7 @@ static bool continuation(struct scanner *s, TSLexer *l, const bool *valid)
 /* Text up to a continuation, the end of the line or the next thing ahead, without the blanks at its end; or the continuation. */
 static bool text(struct scanner *s, TSLexer *l, const bool *valid)
 {
-	bool any = false, open = false;     /* open: the end is not marked yet */
+	bool any = false, open = false; /* open: the end is not marked yet */
 	uint32_t stop = ahead(s), offset = s->offset;
 	int32_t prev = 0;
 
