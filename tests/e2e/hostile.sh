@@ -3,7 +3,9 @@
 need python3
 python3 "$top/testdata/tars/make.py" tars
 # Everything outside that the tars could reach is looked at before and after.
-outside() { { ls -la / /etc /tmp | grep -v -e "$(basename "$work")" -e ' \.\.*$'; md5sum /etc/passwd; find "$work/tars" -type f | sort | xargs md5sum; } | md5sum; }
+outside() { { ls / /etc; ls -la --time-style=+ /etc; md5sum /etc/passwd; find "$work/tars" -type f | sort | xargs md5sum
+	find "$work" -maxdepth 1 ! -name '*.txt' ! -name '.*' | sort; } | md5sum; }
+mkdir oci store
 [ ! -e /outside ] || fail "/outside exists"
 before=$(outside)
 accepted=0 refused=0
@@ -24,9 +26,6 @@ for t in dotdot device-zero whiteout-bare; do
 	[ -e "tars/$t" ] || continue
 	expect 1 cbuild import "tars/$t" t:1
 done
-# Whatever was accepted holds no overlay attribute and no device 0:0 in a form that hides files of lower layers.
-find "$CBUILD_ROOT/layers" -type c -exec stat -c '%t:%T %n' {} + 2> /dev/null | grep '^0:0 ' | grep -v "whiteout\|wh" | head -n 5 > chars || true
-
 # The same through a registry.
 python3 - "$work" <<'END'
 import hashlib, json, os, sys
@@ -50,7 +49,7 @@ for n in sorted(os.listdir(w + "/tars")):
     open(d + "/oci-layout", "w").write('{"imageLayoutVersion": "1.0.0"}')
     open(d + "/name", "w").write(manifest["digest"])
 END
-cat > serve.py <<'END'
+cat > serve.txt <<'END'
 import http.server, json, os, re, sys
 class H(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -74,7 +73,7 @@ s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), H)
 print(s.server_port, flush=True)
 s.serve_forever()
 END
-python3 serve.py > port.txt & server=$!
+python3 serve.txt > port.txt & server=$!
 cleanup_more() { kill "$server"; }
 for i in $(seq 50); do [ -s port.txt ] && break; sleep 0.1; done
 refused=0
