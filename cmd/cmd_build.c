@@ -13,14 +13,18 @@
 #include "cmd/commands.h"
 #include "cmd/session.h"
 #include "cmd/ui.h"
+#include "base/json.h"
+#include "parser/lint.h"
 #include "solver/build.h"
+#include "solver/check.h"
 
 enum { DOCKERFILE_MAX = 64 * 1024 * 1024 };
 
 struct build_flags {
 	const char *file, *target, *progress, *iidfile, *network, *platform;
 	struct opt_list tags, build_args, labels, contexts, outputs;
-	bool no_cache, pull, quiet;
+	const char *call;
+	bool no_cache, pull, quiet, check;
 	int64_t jobs;
 };
 
@@ -28,6 +32,8 @@ struct build_flags {
 static const struct option_row options[] = {
 	{ 0, "build-arg", OPT_LIST, AT(build_args), "NAME[=VALUE]", "Set a build argument; without a value: from the environment" },
 	{ 0, "build-context", OPT_LIST, AT(contexts), "NAME=DIR", "A further folder, or docker-image://REF, to COPY from or to stand on" },
+	{ 0, "call", OPT_STR, AT(call), "METHOD", "Instead of building: check[,format=json]" },
+	{ 0, "check", OPT_FLAG, AT(check), NULL, "Check the Dockerfile instead of building: the same as --call=check" },
 	{ 0, "compress", OPT_IGNORED, 0, NULL, "Accepted: there is no transfer that could be compressed" },
 	{ 'f', "file", OPT_STR, AT(file), "FILE", "The Dockerfile (default: PATH/Dockerfile; -: from stdin)" },
 	{ 0, "force-rm", OPT_IGNORED, 0, NULL, "Accepted: there are no intermediate containers" },
@@ -245,19 +251,60 @@ static int write_iid(const char *path, const struct digest *id, struct err **err
 	return 0;
 }
 
+static int environment(struct session *s, const struct request *r, struct event_sink *ui, struct build_env *env, struct err **err)
+{
+	*env = (struct build_env){ .spawner = session_spawner, .spawner_arg = s, .events = ui, .cancel = session_cancel_flag(s),
+				   .wake_fd = session_wake_fd(s), .jobs = r->flags->jobs > 0 ? (unsigned)r->flags->jobs : 0 };
+	if (session_store(s, &env->store, err) < 0 || session_cache(s, &env->cache, err) < 0 || session_cpu_pool(s, &env->cpu, err) < 0)
+		return -1;
+	return session_registry(s, ui, false, &env->registry, err);
+}
+
 static int build(struct session *s, struct request *r, struct event_sink *ui, struct build_result *result, struct err **err)
 {
-	struct build_env env = { .spawner = session_spawner, .spawner_arg = s, .events = ui, .cancel = session_cancel_flag(s),
-				 .wake_fd = session_wake_fd(s), .jobs = r->flags->jobs > 0 ? (unsigned)r->flags->jobs : 0 };
-	if (session_store(s, &env.store, err) < 0 || session_cache(s, &env.cache, err) < 0 || session_cpu_pool(s, &env.cpu, err) < 0 ||
-	    session_registry(s, ui, false, &env.registry, err) < 0)
+	struct build_env env;
+	return environment(s, r, ui, &env, err) < 0 ? -1 : solver_build(&env, &r->o, result, err);
+}
+
+/* --check: what the checks say on stdout, a failure of planning as an error. A warning is a gate: exit 5. */
+static int check(struct session *s, struct request *r, struct event_sink *ui, bool json, int *ret_status, struct err **err)
+{
+	struct build_env env;
+	struct df_lint lint = { .a = r->arena };
+	_cleanup_(sb_releasep) struct sb out = { 0 };
+	_cleanup_(err_dropp) struct err *e = NULL;
+	struct str name = str_c(r->o.dockerfile_name);
+	if (environment(s, r, ui, &env, err) < 0)
 		return -1;
-	return solver_build(&env, &r->o, result, err);
+	int status = solver_check(&env, &r->o, r->arena, &lint, &e);
+	if (json) {
+		_cleanup_(json_unrefp) json_t *j = solver_check_json(&lint, e, name, r->o.dockerfile);
+		json_print(j, &out);
+		sb_add_ch(&out, '\n');
+	} else if (!e || lint.first) {
+		solver_check_text(&lint, name, r->o.dockerfile, &out);
+	}
+	fwrite(sb_c(&out), 1, out.n, stdout);
+	*ret_status = lint.first ? 5 : 0;
+	return status < 0 ? err_move(err, STEAL(e)) : 0;
+}
+
+/* --call=check[,format=json]: 1 for a check, 2 as JSON, 0 to build. */
+static int method_of(const struct build_flags *f, struct err **err)
+{
+	const char *call = f->call ? f->call : f->check ? "check" : "build";
+	if (!strcmp(call, "build"))
+		return 0;
+	if (!strcmp(call, "check") || !strcmp(call, "lint") || !strcmp(call, "check,format=text"))
+		return 1;
+	if (!strcmp(call, "check,format=json") || !strcmp(call, "lint,format=json"))
+		return 2;
+	err_set(err, ERR_UNSUPPORTED, "not supported yet: --call=%s: use check or check,format=json", call);
+	return err_status(err, 2);
 }
 
 static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
 {
-	(void)ret_status;
 	struct request r = { .arena = arena_new(), .flags = opts };
 	struct build_result result;
 	enum ui_mode mode;
@@ -265,9 +312,12 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 		unlink(r.flags->iidfile);
 	if (ui_mode_of(r.flags->progress, r.flags->quiet, &mode, err) < 0)
 		return err_status(err, 2);
-	if (request_of(&r, args, err) < 0)
+	int method = method_of(r.flags, err);
+	if (method < 0 || request_of(&r, args, err) < 0)
 		return -1;
 	session_catch_signals(s);
+	if (method)
+		return check(s, &r, NULL, method == 2, ret_status, err);
 	struct event_sink *ui = ui_open(mode);
 	int status = build(s, &r, ui, &result, err);
 	ui_close(ui, status < 0);

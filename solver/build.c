@@ -134,12 +134,11 @@ static int make_plan(struct build *b, struct err **err)
 {
 	struct df_file *file;
 	struct plan_bases *bases;
-	struct df_lint *lint = arena_new_of(b->arena, struct df_lint);
+	struct context *context;
 	struct plan_options *o = arena_new_of(b->arena, struct plan_options);
-	lint->a = b->arena;
 	*o = b->o->plan;
-	o->lint = lint;
-	if (solver_parse(b->arena, b->o->dockerfile, o, lint, &file, err) < 0 || plan_bases(b->arena, file, o, &bases, err) < 0)
+	o->lint = b->lint;
+	if (solver_parse(b->arena, b->o->dockerfile, o, b->lint, &file, err) < 0 || plan_bases(b->arena, file, o, &bases, err) < 0)
 		return -1;
 	size_t done = 0;
 	for (bool more = true; more;) {
@@ -151,7 +150,20 @@ static int make_plan(struct build *b, struct err **err)
 		if (plan_triggers(bases, &more, err) < 0)
 			return -1;
 	}
+	/* A bad ignore pattern fails a build even where nothing is copied. */
+	if (context_open(b, STR(""), &context, err) < 0)
+		return -1;
+	o->ignore = context->ignore;
 	return plan_graph(bases, &b->plan, err);
+}
+
+/* A Dockerfile or context that is wrong: exit 3. */
+static int plan_failed(struct err **err)
+{
+	enum err_code c = (*err)->code;
+	if (c == ERR_SYNTAX || c == ERR_UNSUPPORTED || c == ERR_INVALID)
+		err_status(err, 3);
+	return -1;
 }
 
 /* ---- the loop */
@@ -236,11 +248,8 @@ static int name_image(struct build *b, struct build_result *ret, struct err **er
 
 static int run_build(struct build *b, struct build_result *ret, struct err **err)
 {
-	if (make_plan(b, err) < 0) {
-		if ((*err)->code == ERR_SYNTAX || (*err)->code == ERR_UNSUPPORTED || (*err)->code == ERR_INVALID)
-			err_status(err, 3);
-		return -1;
-	}
+	if (make_plan(b, err) < 0)
+		return plan_failed(err);
 	if (vertices_make(b, err) < 0)
 		return -1;
 	run_graph(b);
@@ -276,32 +285,63 @@ static char *build_id(void)
 	return xasprintf("%.4s%.2s%.2sT%.2s%.2s%.2s-%04x", time, time + 5, time + 8, time + 11, time + 14, time + 17, salt);
 }
 
+/* A build over options, with the number of RUNs at once settled. */
+static void build_init(struct build *b, struct build_env *env, const struct build_options *o)
+{
+	if (!env->jobs) {
+		long cores = sysconf(_SC_NPROCESSORS_ONLN);
+		env->jobs = cores > 4 ? (unsigned)(4 * cores) : 16;
+	}
+	*b = (struct build){ .env = env, .o = o, .id = build_id() };
+	pthread_mutex_init(&b->etc_lock, NULL);
+}
+
+/* All but the arena. */
+static void build_release(struct build *b)
+{
+	/* Jobs hold references: none may be left when the graph goes. */
+	while (jobs_left(b))
+		wait_some(b, INT64_MAX);
+	vertices_free(b);
+	pool_free(b->waiters);
+	context_free_all(b);
+	for (size_t i = 0; i < b->arenas.n; i++)
+		arena_free(b->arenas.v[i]);
+	VEC_RELEASE(&b->arenas);
+	pthread_mutex_destroy(&b->etc_lock);
+	free(b->id);
+	free(b->hosts);
+	free(b->resolv);
+}
+
 int solver_build(const struct build_env *env, const struct build_options *o, struct build_result *ret, struct err **err)
 {
+	_cleanup_(arena_freep) struct arena *a = arena_new();
 	struct build_env with = *env;
-	if (!with.jobs) {
-		long cores = sysconf(_SC_NPROCESSORS_ONLN);
-		with.jobs = cores > 4 ? (unsigned)(4 * cores) : 16;
-	}
-	struct build b = { .env = &with, .o = o, .arena = arena_new(), .id = build_id() };
-	pthread_mutex_init(&b.etc_lock, NULL);
+	struct build b;
+	struct df_lint lint = { .a = a };
 	struct build_result result = { 0 };
+	build_init(&b, &with, o);
+	b.arena = a;
+	b.lint = &lint;
 	int r = run_build(&b, &result, err);
-	/* Jobs hold references: none may be left when the graph goes. */
-	while (jobs_left(&b))
-		wait_some(&b, INT64_MAX);
-	vertices_free(&b);
-	pool_free(b.waiters);
-	context_free_all(&b);
-	for (size_t i = 0; i < b.arenas.n; i++)
-		arena_free(b.arenas.v[i]);
-	VEC_RELEASE(&b.arenas);
-	pthread_mutex_destroy(&b.etc_lock);
-	arena_free(b.arena);
-	free(b.id);
-	free(b.hosts);
-	free(b.resolv);
+	build_release(&b);
 	if (!r)
 		*ret = result;
+	return r;
+}
+
+int solver_check(const struct build_env *env, const struct build_options *o, struct arena *a, struct df_lint *lint, struct err **err)
+{
+	struct build_env with = *env;
+	struct build_options checked = *o;
+	struct build b;
+	checked.plan.check_only = true;
+	checked.plan.all_stages = !o->plan.target.n;
+	build_init(&b, &with, &checked);
+	b.arena = a;
+	b.lint = lint;
+	int r = make_plan(&b, err) < 0 ? plan_failed(err) : 0;
+	build_release(&b);
 	return r;
 }

@@ -60,5 +60,12 @@ struct build_result {
 	size_t ran, cached;                  /* steps */
 };
 
+struct df_lint;
+
+/* Plans without running anything: bases are resolved, checks made. Warnings are collected in `lint` (zeroed but for its arena `a`, which also
+ * holds what they point to); they are there also when it fails. Statuses as solver_build(). */
+NODISCARD int solver_check(const struct build_env *env, const struct build_options *o, struct arena *a, struct df_lint *lint,
+			   struct err **err);
+
 /* Builds. Errors carry the place in the Dockerfile; exit statuses of STYLE §8 in err->status (3 Dockerfile or context, 4 export). */
 NODISCARD int solver_build(const struct build_env *env, const struct build_options *o, struct build_result *ret, struct err **err);
