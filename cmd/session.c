@@ -86,10 +86,16 @@ void session_free(struct session *s)
 	free(s);
 }
 
+static void warn(void *arg, const char *text)
+{
+	(void)arg;
+	fprintf(stderr, "WARNING: %s\n", text);
+}
+
 int session_store(struct session *s, struct store **ret, struct err **err)
 {
 	if (!s->store) {
-		struct store_options o = { .root = s->root, .run = s->run, .durable = s->o.durable, .strays = runtime_strays_kill };
+		struct store_options o = { .root = s->root, .run = s->run, .durable = s->o.durable, .strays = runtime_strays_kill, .warn = warn };
 		s->store = cache_store_open(&o, err);
 		if (!s->store)
 			return -1;
@@ -173,6 +179,8 @@ static void on_signal(int sig)
 		if (atomic_exchange(&s->cancel, true))
 			_exit(128 + sig);
 		atomic_store(&s->signal, sig);
+		if (s->store)
+			cache_store_cancel(s->store);
 		uint64_t one = 1;
 		ssize_t r = write(s->wake, &one, sizeof(one));
 		(void)r;
