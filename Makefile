@@ -152,6 +152,13 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(PKG_LIBS) -ldl
 
+# ---- benchmarks
+BENCH_SRC = $(wildcard tests/bench/bench_*.c)
+BENCH = $(BENCH_SRC:tests/bench/%.c=$(B)/bench/%)
+$(B)/bench/%: $(B)/tests/bench/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group $(PKG_LIBS) -ldl
+
 # ---- checks
 units: $(UNIT)
 check: all $(UNIT) $(FUZZ)
@@ -168,7 +175,7 @@ layers:
 	$(Q)tests/lib/check-layers .
 lint:
 	$(Q)tests/lib/lint
-bench: all
+bench: all $(BENCH)
 	$(Q)tests/bench/run $(B)
 
 deps:
