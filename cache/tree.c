@@ -128,10 +128,22 @@ static char kind_of(const struct tree *t, const struct stat *st)
 	}
 }
 
+static struct str join(struct tree *t, struct str dir, struct str name)
+{
+	size_t head = dir.n ? dir.n + 1 : 0;
+	char *p = arena_alloc(t->arena, head + name.n + 1);
+	if (dir.n) {
+		memcpy(p, dir.p, dir.n);
+		p[dir.n] = '/';
+	}
+	memcpy(p + head, name.p, name.n);
+	return (struct str){ p, head + name.n };
+}
+
 static struct node *make_node(struct tree *t, struct node *dir, const char *name, const struct stat *st)
 {
 	struct node *n = arena_new_of(t->arena, struct node);
-	n->e.path = dir->e.path.n ? arena_printf(t->arena, "%.*s/%s", STR_ARG(dir->e.path), name) : arena_str(t->arena, str_c(name));
+	n->e.path = join(t, dir->e.path, str_c(name));
 	n->e.kind = kind_of(t, st);
 	n->e.mode = n->e.kind == 'l' ? 0 : st->st_mode & 07777;
 	if (!t->context) {
