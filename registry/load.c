@@ -90,6 +90,13 @@ static struct file *add_file(struct loading *l, struct str path)
 	return f;
 }
 
+static int wrap_path(struct err **err, struct str path)
+{
+	_cleanup_(sb_releasep) struct sb b = { 0 };
+	sb_add_printable(&b, str_sub(path, 0, 200));
+	return err_wrap(err, "read '%s'", sb_c(&b));
+}
+
 /* Takes a stream in as text or as a blob. `read`: up to n bytes, 0 at the end. */
 static int take_file(struct loading *l, struct str path, ssize_t (*read)(void *arg, const void **p, struct err **err), void *arg,
 		     struct err **err)
@@ -117,9 +124,9 @@ static int take_file(struct loading *l, struct str path, ssize_t (*read)(void *a
 		return -1;
 	}
 	if (text && sb_check(&b, "file", err) < 0)
-		return err_wrap(err, "read '%.*s'", STR_ARG(path));
+		return wrap_path(err, path);
 	if (!text && cache_blob_commit(l->c, w, named ? &want : NULL, NULL, &f.digest, err) < 0)
-		return err_wrap(err, "read '%.*s'", STR_ARG(path));
+		return wrap_path(err, path);
 	if (text)
 		f.text = arena_str(l->a, sb_str(&b));
 	*add_file(l, path) = f;

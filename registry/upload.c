@@ -32,7 +32,7 @@ struct sending {
 	uint64_t chunk_min;
 	struct retry retry;
 	int64_t after_s;           /* what the last refusal asked to wait; -1 */
-	bool told;                 /* a 416 has said where the session is */
+	bool told;                 /* the last answer has said where the session is */
 	bool begun_anew;           /* a digest that came out wrong made us send all of it again, once */
 	int note_fd;               /* the locked file that remembers the session; -1: none */
 	char note[64 + DIGEST_HEX];
@@ -304,6 +304,20 @@ static void read_416(struct sending *s, const struct http_response *r)
 	s->told = true;
 }
 
+/* After a PATCH of n bytes: the newest Location, and how far the registry is by its own word. */
+static int take_progress(struct sending *s, uint64_t n, const struct http_response *r, struct err **err)
+{
+	uint64_t want = s->offset + n, end = want;
+	struct str said = http_header(r, "range", 0);
+	if (take_location(s, r, err) < 0)
+		return -1;
+	if (said.n && (!range_end(said, want, &end) || end > want || end < s->offset))
+		return err_set(err, ERR_INVALID, "the registry's Range is not what it was sent");
+	s->offset = end;
+	s->told = true;
+	return end == want ? 0 : err_set(err, ERR_NETWORK, "the registry took less of a chunk than was sent");
+}
+
 static int patch(struct sending *s, uint64_t chunk, struct err **err)
 {
 	uint64_t left = s->u->size - s->offset, n = left < chunk ? left : chunk;
@@ -331,15 +345,7 @@ static int patch(struct sending *s, uint64_t chunk, struct err **err)
 	read_416(s, &r);
 	if (!ok(r.status))
 		return client_error(&c, &r, err);
-	uint64_t had = s->offset;
-	struct str said = http_header(&r, "range", 0);
-	if (take_location(s, &r, err) < 0)
-		return -1;
-	if (!said.n)
-		s->offset += n;
-	else if (!range_end(said, s->offset + n, &s->offset) || s->offset > had + n)
-		return err_set(err, ERR_INVALID, "the registry's Range '%.*s' is not what it was sent", STR_ARG(said));
-	return s->offset > had ? 0 : err_set(err, ERR_NETWORK, "the registry took nothing of a chunk");
+	return take_progress(s, n, &r, err);
 }
 
 static uint64_t chunk_of(const struct sending *s)
@@ -370,7 +376,7 @@ static int after_failure(struct sending *s, bool chunked, uint64_t had, struct e
 	if (!again)
 		return err_move(err, e);
 	log_debug("upload %s: again: %s", s->digest, e->msg);
-	bool alive = chunked && e->status == 416 && s->told, ask = chunked && !alive && s->location.n && e->status != 400;
+	bool alive = chunked && s->told && e->status != 400, ask = chunked && !alive && s->location.n && e->status != 400;
 	err_drop(&e);
 	if (again < 0)
 		return -1;

@@ -375,6 +375,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if rng and int(rng.split("-")[0]) != len(s["data"]):
             return self.error(416, "BLOB_UPLOAD_INVALID", {"Range": "0-%d" % max(len(s["data"]) - 1, 0), "Location": self.location(repo, what, r)})
         s["data"] += data
+        if len(data) < int(self.headers.get("Content-Length", 0)):   # the sender is gone: what came stays
+            return self.end()
         if self.command == "PATCH" and "keep" in r:
             s["data"] = s["data"][:len(s["data"]) - len(data) + r["keep"]]
         if self.command == "PATCH":

@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include "tests/unit/registry_fake.h"
+#include "cache/store.h"
 #include "registry/auth.h"
 #include "registry/hosts.h"
 #include "registry/session.h"
@@ -241,6 +242,48 @@ static void test_chunks(void **state)
 	end();
 }
 
+static atomic_bool stop;
+
+static void stop_after_40(void *arg, uint64_t current)
+{
+	(void)arg;
+	if (current > 40 * 1024 * 1024)
+		atomic_store(&stop, true);
+}
+
+/* A big upload that was ended goes on where it was, in another command. */
+static void test_over_a_kill(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/registry_upload.XXXXXX";
+	assert_non_null(mkdtemp(folder));
+	_cleanup_free_ char *root = xasprintf("%s/s", folder), *run = xasprintf("%s/r", folder);
+	struct store *store = cache_store_open(&(struct store_options){ .root = root, .run = run }, &e);
+	if (!store)
+		fail_msg("%s", e->msg);
+	begin("'resume':true", 0, 70 * 1024 * 1024);
+	session->o.store = store;
+	u.stop = &stop;
+	u.progress = stop_after_40;
+	assert_int_equal(push(), ERR_CANCELED);
+	atomic_store(&stop, false);
+	u.progress = NULL;
+	assert_int_equal(fake_count(&fake, "DELETE", ""), 0);
+	assert_int_equal(push(), 0);
+	assert_int_equal(way, UPLOAD_SENT);
+	assert_int_equal(fake_count(&fake, "POST", ""), 1);
+	size_t n;
+	_cleanup_free_ struct seen *v = fake_seen(&fake, &n);
+	/* From where the broken PATCH ended, not from where it began. */
+	assert_string_equal(v[n - 2].method, "PATCH");
+	assert_true(strtoull(v[n - 2].content_range, NULL, 10) > 40 * 1024 * 1024);
+	_cleanup_free_ char *partial = xasprintf("%s/tmp/partial", root);
+	assert_int_equal(rmdir(partial), 0);   /* nothing is left in it */
+	end();
+	cache_store_close(store);
+	assert_int_equal(io_remove_tree(AT_FDCWD, folder, &e), 0);
+}
+
 int main(void)
 {
 	fake_needs("python3");
@@ -250,7 +293,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ways),	     cmocka_unit_test(test_refused_mount), cmocka_unit_test(test_locations),
 		cmocka_unit_test(test_http_location_behind_tls), cmocka_unit_test(test_token_stays_home), cmocka_unit_test(test_lost_uploads), cmocka_unit_test(test_asynchronous_put),
-		cmocka_unit_test(test_chunks),
+		cmocka_unit_test(test_chunks), cmocka_unit_test(test_over_a_kill),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
