@@ -1,6 +1,6 @@
 /*
- * heredoc: which words of a logical line are heredoc markers (dockerfile specification §1.7). The one place that decides it: the
- * grammar's scanner asks it before it opens a body, the lowering asks it again for names and forms. Pure.
+ * heredoc: which words of a logical line are heredoc markers (dockerfile specification §1.7). The one place that decides it:
+ * the grammar's scanner asks it before it opens a body, the lowering asks it again for names and forms. Pure.
  */
 #pragma once
 

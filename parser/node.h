@@ -19,7 +19,7 @@ struct df_node {
 	struct span at;
 };
 
-/* Judges a node and builds its instruction; for FROM also *ret_stage, but for its instructions. Errors (ERR_SYNTAX) have neither
- * place nor prefix. */
+/* Judges a node and builds its instruction; for FROM also *ret_stage, but for its instructions. Errors (ERR_SYNTAX) have
+ * neither place nor prefix. */
 NODISCARD int df_build(struct arena *a, const struct df_node *n, struct df_instruction **ret,
 		       struct df_stage *ret_stage, struct err **err);

@@ -44,8 +44,8 @@ struct df_shell_word {
 	size_t begin, end;
 };
 
-/* The look at a line for heredocs (specification §1.7): words mode, escape `\`, nothing set, quotes, escapes and variables kept.
- * Only words that hold `<` are given; ERR_LIMIT: more than 1000 of them. */
+/* The look at a line for heredocs (specification §1.7): words mode, escape `\`, nothing set, quotes, escapes and variables
+ * kept. Only words that hold `<` are given; ERR_LIMIT: more than 1000 of them. */
 NODISCARD int df_shell_words(struct arena *a, struct str line, struct df_shell_word **ret,
 			     size_t *ret_n, struct err **err);
 

@@ -1,6 +1,6 @@
 /*
- * tree: what a tree of the grammar must be, for the unit test and the fuzz target: no error, nodes in order, and after an edit the
- * tree that a fresh parse gives. Failures print a line and abort.
+ * tree: what a tree of the grammar must be, for the unit test and the fuzz target: no error, nodes in order, and after an
+ * edit the tree that a fresh parse gives. Failures print a line and abort.
  */
 #pragma once
 

@@ -1,12 +1,13 @@
 /*
  * The external scanner: it makes every token of the grammar.
  *
- * A logical line is one or more physical lines joined by continuations; comment and blank lines between them belong to it. Whether
- * it is in JSON form, and which of its words are heredoc markers, depends on all of it, so at the keyword the scanner looks ahead
- * to its end and asks parser/flags.h, which the lowering asks too: there is one truth. The answer is kept in the state, which
- * tree-sitter saves with each token and restores before each scan; what does not fit becomes a token of its own.
+ * A logical line is one or more physical lines joined by continuations; comment and blank lines between them belong to it.
+ * Whether it is in JSON form, and which of its words are heredoc markers, depends on all of it, so at the keyword the scanner
+ * looks ahead to its end and asks parser/flags.h, which the lowering asks too: there is one truth. The answer is kept in the
+ * state, which tree-sitter saves with each token and restores before each scan; what does not fit becomes a token of its own.
  *
- * Offsets count the bytes of the logical line; a byte that is not UTF-8 counts as U+FFFD, since the lexer does not tell its value.
+ * Offsets count the bytes of the logical line; a byte that is not UTF-8 counts as U+FFFD, since the lexer does not tell its
+ * value.
  */
 #include "parser/flags.h"
 
@@ -472,8 +473,8 @@ static uint32_t ahead(const struct scanner *s)
 	return s->n_marked < s->n_docs ? s->docs[s->n_marked].begin : at;
 }
 
-/* Ends the token here, where the lexer is not ahead of what was read. No token may end between an escape and a second one, which
- * would look like the start of a continuation to the next. */
+/* Ends the token here, where the lexer is not ahead of what was read. No token may end between an escape and a second one,
+ * which would look like the start of a continuation to the next. */
 static void mark(struct scanner *s, TSLexer *l, uint32_t offset)
 {
 	if (queued(s))
