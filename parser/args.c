@@ -5,6 +5,9 @@
 #include "parser/jsonform.h"
 #include "parser/parse.h"
 
+/* Of a word in a message. */
+enum { MAX_SHOWN = 64 * 1024 };
+
 struct list {
 	VEC(struct df_arg) args;
 	struct str line;
@@ -139,7 +142,7 @@ static int add_pairs(struct arena *a, struct list *l, struct str rest, char esca
 		size_t eq = str_find(w->text, '=', 0);
 		if (eq == SIZE_MAX) {
 			_cleanup_(sb_releasep) struct sb q = { 0 };
-			sb_add_goquote(&q, w->text);
+			sb_add_goquote(&q, str_sub(w->text, 0, MAX_SHOWN));
 			r = err_set(
 				err, ERR_SYNTAX,
 				"Syntax error - can't find = in %s. Must be of the form: name=value",

@@ -15,6 +15,9 @@ struct builder {
 	struct df_instruction *i;
 };
 
+/* Of a word in a message. */
+enum { MAX_SHOWN = 64 * 1024 };
+
 /* ---- what several instructions share */
 
 static const char *kind_name(const struct builder *b)
@@ -56,10 +59,10 @@ static int no_options(const struct builder *b, struct err **err)
 	return options(b, NULL, 0, err);
 }
 
-/* The value of a flag that is given once; p NULL: not given. */
+/* The value of a flag that is given once; p NULL: not given, or empty, which is the same to BuildKit. */
 static struct str value_of(const struct df_option *o)
 {
-	return o->given.n ? o->given.v[0].text : (struct str){ NULL, 0 };
+	return o->given.n && o->given.v[0].text.n ? o->given.v[0].text : (struct str){ NULL, 0 };
 }
 
 static bool is_true(const struct df_option *o)
@@ -221,7 +224,7 @@ static int build_shell(struct builder *b, struct err **err)
 static int quoted_error(struct err **err, const char *before, struct str value, const char *after)
 {
 	_cleanup_(sb_releasep) struct sb q = { 0 };
-	sb_add_goquote(&q, value);
+	sb_add_goquote(&q, str_sub(value, 0, MAX_SHOWN));
 	return err_set(err, ERR_SYNTAX, "%s %s%s", before, sb_c(&q), after);
 }
 
@@ -312,10 +315,10 @@ static int build_run(struct builder *b, struct err **err)
 	i->command = command(b);
 	if (build_devices(b, &o[DEVICE], err) < 0 || build_mounts(b, &o[MOUNT], err) < 0)
 		return -1;
-	i->network = o[NETWORK].given.n ? value_of(&o[NETWORK]) : STR("default");
+	i->network = o[NETWORK].given.n ? o[NETWORK].given.v[0].text : STR("default");
 	if (!is_one_of(i->network, networks, ARRAY_SIZE(networks)))
 		return quoted_error(err, "invalid network mode", i->network, "");
-	i->security = o[SECURITY].given.n ? value_of(&o[SECURITY]) : STR("sandbox");
+	i->security = o[SECURITY].given.n ? o[SECURITY].given.v[0].text : STR("sandbox");
 	if (!is_one_of(i->security, securities, ARRAY_SIZE(securities)))
 		return quoted_error(err, "security", i->security, " is not valid");
 	return 0;
@@ -599,7 +602,7 @@ static int unknown(struct arena *a, struct str keyword, struct err **err)
 	}
 	/* A message is a C string, so a NUL can't be in it as it is. */
 	_cleanup_(sb_releasep) struct sb shown = { 0 };
-	sb_add_printable(&shown, keyword);
+	sb_add_printable(&shown, str_sub(keyword, 0, MAX_SHOWN));
 	struct str near = df_near(keyword, names, ARRAY_SIZE(names), true);
 	if (!near.p)
 		return err_set(err, ERR_SYNTAX, "unknown instruction: %s", sb_c(&shown));

@@ -139,7 +139,7 @@ int df_mount_check(struct arena *a, struct df_mount_flag *m, struct err **err)
 			return err_set(
 				err, ERR_SYNTAX,
 				"'from' doesn't support variable expansion, define alias stage instead");
-		m->from = value;
+		m->from = value.n ? value : (struct str){ NULL, 0 };
 	}
 	return 0;
 }
@@ -360,7 +360,8 @@ static int set(struct parsing *p, struct str key, struct str value, struct str f
 {
 	struct str *text = text_member(&p->m, key);
 	if (text) {
-		*text = value;
+		/* An empty value is none, but for env, whose empty name makes the step fail. */
+		*text = value.n || text == &p->m.env ? value : (struct str){ NULL, 0 };
 		return 0;
 	}
 	if (str_eq_c(key, "type"))

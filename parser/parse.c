@@ -247,7 +247,7 @@ static int take_heredocs(struct parser *p, const struct shape *s, struct df_node
 	if (s->overflow)
 		return err_set(
 			err, ERR_LIMIT,
-			"too many heredocs in one instruction, too long names, or ${…} nested too deep");
+			"too many heredocs in one instruction, too long names, or ${...} nested too deep");
 	if (has_heredocs(n) && df_markers_find(p->a, n->line.text, &m, &count, err) < 0)
 		return -1;
 	if (count != s->bodies.n)

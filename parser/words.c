@@ -8,6 +8,7 @@
 enum {
 	MAX_DEPTH = 400,
 	MAX_MARKERS = 1000,
+	MAX_SHOWN = 64 * 1024, /* of a word in a message */
 	MAX_RESULT = 64 * 1024 * 1024,
 };
 
@@ -242,7 +243,7 @@ static int text_until(struct lexer *l, int stop, bool raw_escapes, struct err **
 
 	if (++l->depth > MAX_DEPTH) {
 		l->dead = true;
-		return err_set(err, ERR_LIMIT, "${…} is nested deeper than %d", MAX_DEPTH);
+		return err_set(err, ERR_LIMIT, "${...} is nested deeper than %d", MAX_DEPTH);
 	}
 	/* A quirk of BuildKit's words mode, kept: text inside ${…} forgets the part of the word before it. */
 	sb_reset(&l->word);
@@ -499,7 +500,7 @@ static int run(struct lexer *l, struct err **err)
 		r = sb_check(&l->out, "result", err);
 	if (r < 0) {
 		_cleanup_(sb_releasep) struct sb q = { 0 };
-		sb_add_goquote(&q, word);
+		sb_add_goquote(&q, str_sub(word, 0, MAX_SHOWN));
 		return err_wrap(err, "failed to process %s", sb_c(&q));
 	}
 	if (l->split)
