@@ -91,6 +91,7 @@ void mem_closep(int *fd)
 	int saved = errno;
 	if (*fd >= 0)
 		close(*fd);
+	*fd = -1;
 	errno = saved;
 }
 

@@ -41,7 +41,7 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), mallo
 /* xrealloc() of n elements of a size; aborts where the product overflows. */
 void *xreallocarray(void *p, size_t n, size_t size) __attribute__((returns_nonnull));
 
-/* For the cleanup attributes. */
+/* For the cleanup attributes. mem_closep() leaves -1 behind, so that it serves for members too. */
 void mem_freep(void *p);
 void mem_closep(int *fd);
 void mem_fclosep(FILE **f);
