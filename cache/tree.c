@@ -52,6 +52,7 @@ void cache_tree_free(struct tree *t)
 	close(t->fd);
 	VEC_RELEASE(&t->dirty);
 	free(t->buf);
+	free(t->layers);
 	arena_free(t->arena);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
@@ -279,7 +280,7 @@ int tree_list(struct tree *t, struct cache *c, struct node *dir, struct err **er
 
 /* ---- looking up */
 
-static struct node *child_of(const struct node *dir, struct str name)
+struct node *tree_child(const struct node *dir, struct str name)
 {
 	size_t lo = 0, hi = dir->n_child;
 	while (lo < hi) {
@@ -316,7 +317,7 @@ int tree_resolve(struct tree *t, struct cache *c, struct str path, struct node *
 		if (at->e.kind == 'd') {
 			if (tree_list(t, c, at, err) < 0)
 				return -1;
-			n = child_of(at, name);
+			n = tree_child(at, name);
 		}
 		if (!n || (n->e.kind == 'l' && ++links > LINKS_MAX)) {
 			if (ret_near)
@@ -488,7 +489,7 @@ void cache_tree_forget(struct tree *t, struct str path)
 		size_t slash = str_find(path, '/', i);
 		struct str name = str_sub(path, i, slash == SIZE_MAX ? path.n : slash);
 		i = slash == SIZE_MAX ? path.n : slash + 1;
-		struct node *n = child_of(at, name);
+		struct node *n = tree_child(at, name);
 		if (!n)
 			break;
 		at = n;
@@ -507,7 +508,7 @@ bool cache_tree_data(struct tree *t, struct str path, struct digest *ret)
 	struct node *at = t->root;
 	for (size_t i = 0; at && i < path.n;) {
 		size_t slash = str_find(path, '/', i);
-		at = at->listed ? child_of(at, str_sub(path, i, slash == SIZE_MAX ? path.n : slash)) : NULL;
+		at = at->listed ? tree_child(at, str_sub(path, i, slash == SIZE_MAX ? path.n : slash)) : NULL;
 		i = slash == SIZE_MAX ? path.n : slash + 1;
 	}
 	bool has = at && at->e.has_data;

@@ -15,6 +15,7 @@
 #include "cache/manifest.h"
 
 struct cache;
+struct chain;
 struct err;
 struct store;
 struct tree;
@@ -67,6 +68,10 @@ struct tree_item {
  * had to be hashed to copy them; then their xattrs are not filled either. */
 NODISCARD int cache_tree_items(struct tree *t, struct cache *c, const struct selection *s, const struct match *m, struct tree_item **ret,
 			       size_t *ret_n, struct err **err);
+
+/* Says that the tree is the view of a chain of layers, whose manifests know digests: large selections then read only what is not known
+ * there. Before the first look. */
+void cache_tree_layers(struct tree *t, const struct chain *chain);
 
 /* Leaves a folder out wherever it is met (an output's destination within the context); before the first look. */
 void cache_tree_leave_out(struct tree *t, int fd);

@@ -294,11 +294,42 @@ static void put_item(struct digester *h, struct sb *buf, const struct selection 
 	digest_add(h, buf->p, buf->n);
 }
 
+/* Reading the manifests of a stack costs some ms; a few small files are hashed in less. */
+enum { LEARN_FILES = 2000 };
+#define LEARN_BYTES (UINT64_C(32) << 20)
+
+/* Lists what the matches hold and asks the layers' manifests where much of it would have to be hashed. */
+static int learn(struct tree *t, struct cache *c, const struct selection *s, const struct match *m, size_t n, struct err **err)
+{
+	uint64_t bytes = 0;
+	size_t files = 0;
+	for (size_t k = 0; k < n; k++) {
+		struct items x = { .t = t, .c = c, .s = s };
+		int r = open_excludes(&x, err);
+		if (!r)
+			r = add_match(&x, &m[k], err);
+		for (size_t i = 0; !r && i < x.v.n; i++) {
+			if (x.v.v[i].e.kind != 'f' || x.v.v[i].e.has_data)
+				continue;
+			files++;
+			bytes += x.v.v[i].e.size;
+		}
+		items_release(&x);
+		if (r < 0)
+			return -1;
+	}
+	if (files > LEARN_FILES || bytes > LEARN_BYTES)
+		tree_learn(t);
+	return 0;
+}
+
 static int content(struct tree *t, struct cache *c, const struct selection *s, const struct match *m, size_t n, struct digest *ret,
 		   struct err **err)
 {
 	struct digester h;
 	_cleanup_(sb_releasep) struct sb buf = { 0 };
+	if (t->n_layers && learn(t, c, s, m, n, err) < 0)
+		return -1;
 	digest_fields(&h, "cbuild.content.1");
 	for (size_t k = 0; k < n; k++) {
 		struct items x = { .t = t, .c = c, .s = s, .data = true };

@@ -41,6 +41,8 @@ struct tree {
 	struct arena *arena;
 	struct node *root;
 	char *buf;                   /* for hashing; made when first needed */
+	int64_t *layers;             /* numbers of the layers that it shows, from the bottom */
+	size_t n_layers;
 	VEC(struct node *) dirty;    /* folders whose stat rows changed */
 	struct left_out {
 		dev_t dev;
@@ -68,6 +70,12 @@ NODISCARD int tree_complete(struct tree *t, struct node *n, bool data, struct er
 
 /* Opens a file or folder of the tree; no symlink is followed. */
 int tree_open_path(const struct tree *t, struct str path, int flags);
+
+/* Takes digests and attributes of what was listed from the manifests of the tree's layers. What can't be read is left to be hashed. */
+void tree_learn(struct tree *t);
+
+/* The child of a listed folder, or NULL. */
+struct node *tree_child(const struct node *dir, struct str name);
 
 /* Whether stat of this file system says all that the cache needs. */
 bool tree_fs_trusted(int fd);

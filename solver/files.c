@@ -65,6 +65,8 @@ int files_tree(struct files *f, struct cache *c, struct store *store, struct tre
 		if (!r) {
 			f->tree = cache_tree_open(fd, NULL, false, store, err);
 			r = f->tree ? 0 : -1;
+			if (f->tree)
+				cache_tree_layers(f->tree, &f->chain);
 		}
 	}
 	*ret = f->tree;

@@ -20,6 +20,7 @@
 #include "cache/blob.h"
 #include "cache/manifest.h"
 #include "cache/oci.h"
+#include "cache/tree.h"
 #include "tests/unit/cache_help.h"
 
 struct fixture {
@@ -415,6 +416,56 @@ static void test_merged_view(void **state)
 	assert_string_equal(sb_c(&out), ":d2 again:d1 again/new:f1 keep:d2 keep/b:f0 keep/c:f2 plain:f1 ");
 }
 
+static struct digest content_of(struct fixture *f, const struct chain *chain, bool layers)
+{
+	struct err *e = NULL;
+	struct selection all = { .source = STR("/") };
+	struct digest d;
+	struct tree *t = cache_tree_open(mount_chain(f, chain, NULL), NULL, false, f->s, &e);
+	assert_non_null(t);
+	if (layers)
+		cache_tree_layers(t, chain);
+	MUST(cache_tree_content(t, f->c, &all, &d, &err));
+	cache_tree_free(t);
+	return d;
+}
+
+/* C of many files in layers comes from their manifests, and is the same. */
+static void test_known_digests(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct layer v[4];
+	struct layer_info info[4];
+	struct chain chain;
+	three_layers(f, &chain, v, info);
+	struct work *w = begin(f);
+	for (int i = 0; i < 2100; i++) {
+		char name[20], text[20];
+		snprintf(name, sizeof(name), "f%04d", i);
+		snprintf(text, sizeof(text), "%d", i * 7);
+		put(cache_work_fs_fd(w), name, text, 0644);
+	}
+	v[3] = finish(f, w, INT64_MAX, &info[3]);
+	chain.n = 4;
+	struct digest read = content_of(f, &chain, false), known = content_of(f, &chain, true);
+	assert_true(digest_eq(&read, &known));
+	/* Nothing of it was read: what is on disk now does not show. */
+	_cleanup_free_ char *file = xasprintf("r/layers/%lld/fs/f0042", (long long)v[3].id);
+	_cleanup_close_ int fd = openat(f->w.fd, file, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "9", 1, 0), 1);
+	read = content_of(f, &chain, false);
+	assert_false(digest_eq(&read, &known));
+	read = content_of(f, &chain, true);
+	assert_true(digest_eq(&read, &known));
+	/* Without a manifest the files are read. */
+	_cleanup_free_ char *manifest = xasprintf("r/layers/%lld/manifest", (long long)v[1].id);
+	assert_int_equal(unlinkat(f->w.fd, manifest, 0), 0);
+	read = content_of(f, &chain, true);
+	assert_false(digest_eq(&read, &known));
+}
+
 static void unpack_file(struct fixture *f, const char *name, const struct digest *diffid, const struct chain *parents, struct layer *ret)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s", f->w.path, name);
@@ -631,7 +682,7 @@ static void test_many_lower(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_seal_and_tar), cmocka_unit_test(test_flags), cmocka_unit_test(test_deep), cmocka_unit_test(test_whiteout_name),
+		cmocka_unit_test(test_seal_and_tar), cmocka_unit_test(test_flags), cmocka_unit_test(test_deep), cmocka_unit_test(test_known_digests), cmocka_unit_test(test_whiteout_name),
 		cmocka_unit_test(test_mount),        cmocka_unit_test(test_merged_view), cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_import_and_pack), cmocka_unit_test(test_borrowed_link), cmocka_unit_test(test_many_lower),
 	};
