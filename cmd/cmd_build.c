@@ -13,12 +13,12 @@
 #include "cmd/commands.h"
 #include "cmd/session.h"
 #include "cmd/ui.h"
-#include "base/json.h"
-#include "parser/lint.h"
+#include "parser/mount.h"
 #include "solver/build.h"
+#include "solver/call.h"
 #include "solver/check.h"
 
-enum { DOCKERFILE_MAX = 64 * 1024 * 1024 };
+enum { DOCKERFILE_MAX = 64 * 1024 * 1024, SHOWN_MAX = 256 * 1024 * 1024 };
 
 struct build_flags {
 	const char *file, *target, *progress, *iidfile, *network, *platform;
@@ -32,8 +32,8 @@ struct build_flags {
 static const struct option_row options[] = {
 	{ 0, "build-arg", OPT_LIST, AT(build_args), "NAME[=VALUE]", "Set a build argument; without a value: from the environment" },
 	{ 0, "build-context", OPT_LIST, AT(contexts), "NAME=DIR", "A further folder, or docker-image://REF, to COPY from or to stand on" },
-	{ 0, "call", OPT_STR, AT(call), "METHOD", "Instead of building: check[,format=json]" },
-	{ 0, "check", OPT_FLAG, AT(check), NULL, "Check the Dockerfile instead of building: the same as --call=check" },
+	{ 0, "call", OPT_STR, AT(call), "METHOD", "Show something instead of building: check, outline or targets; also with ,format=json" },
+	{ 0, "check", OPT_FLAG, AT(check), NULL, "Check the Dockerfile instead of building it (--call=check); warnings give exit 5" },
 	{ 0, "compress", OPT_IGNORED, 0, NULL, "Accepted: there is no transfer that could be compressed" },
 	{ 'f', "file", OPT_STR, AT(file), "FILE", "The Dockerfile (default: PATH/Dockerfile; -: from stdin)" },
 	{ 0, "force-rm", OPT_IGNORED, 0, NULL, "Accepted: there are no intermediate containers" },
@@ -266,41 +266,111 @@ static int build(struct session *s, struct request *r, struct event_sink *ui, st
 	return environment(s, r, ui, &env, err) < 0 ? -1 : solver_build(&env, &r->o, result, err);
 }
 
-/* --check: what the checks say on stdout, a failure of planning as an error. A warning is a gate: exit 5. */
-static int check(struct session *s, struct request *r, struct event_sink *ui, bool json, int *ret_status, struct err **err)
+enum method { METHOD_BUILD, METHOD_CHECK, METHOD_OUTLINE, METHOD_TARGETS };
+
+struct call {
+	enum method method;
+	bool json, ignore_status;
+};
+
+static void put_json(struct sb *out, json_t *j)
+{
+	json_print(j, out);
+	sb_add_ch(out, '\n');
+	json_decref(j);
+}
+
+/* What the checks say, and a failure of planning as an error. A warning is a gate: exit 5. */
+static int check(struct session *s, struct request *r, const struct call *call, struct sb *out, int *ret_status, struct err **err)
 {
 	struct build_env env;
 	struct df_lint lint = { .a = r->arena };
-	_cleanup_(sb_releasep) struct sb out = { 0 };
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct str name = str_c(r->o.dockerfile_name);
-	if (environment(s, r, ui, &env, err) < 0)
+	if (environment(s, r, NULL, &env, err) < 0)
 		return -1;
 	int status = solver_check(&env, &r->o, r->arena, &lint, &e);
-	if (json) {
-		_cleanup_(json_unrefp) json_t *j = solver_check_json(&lint, e, name, r->o.dockerfile);
-		json_print(j, &out);
-		sb_add_ch(&out, '\n');
-	} else if (!e || lint.first) {
-		solver_check_text(&lint, name, r->o.dockerfile, &out);
-	}
-	fwrite(sb_c(&out), 1, out.n, stdout);
-	*ret_status = lint.first ? 5 : 0;
-	return status < 0 ? err_move(err, STEAL(e)) : 0;
+	if (call->json)
+		put_json(out, call_check_json(&lint, e, name, r->o.dockerfile));
+	else if (!e || lint.n)
+		call_check_text(&lint, name, r->o.dockerfile, out);
+	if (status < 0 && call->ignore_status)
+		ui_print_error(e);
+	else if (status < 0)
+		return err_move(err, STEAL(e));
+	*ret_status = lint.n && !call->ignore_status ? 5 : 0;
+	return 0;
 }
 
-/* --call=check[,format=json]: 1 for a check, 2 as JSON, 0 to build. */
-static int method_of(const struct build_flags *f, struct err **err)
+static int outline(struct session *s, struct request *r, const struct call *call, struct sb *out, struct err **err)
 {
-	const char *call = f->call ? f->call : f->check ? "check" : "build";
-	if (!strcmp(call, "build"))
-		return 0;
-	if (!strcmp(call, "check") || !strcmp(call, "lint") || !strcmp(call, "check,format=text"))
-		return 1;
-	if (!strcmp(call, "check,format=json") || !strcmp(call, "lint,format=json"))
-		return 2;
-	err_set(err, ERR_UNSUPPORTED, "not supported yet: --call=%s: use check or check,format=json", call);
-	return err_status(err, 2);
+	struct build_env env;
+	struct plan_outline o;
+	if (environment(s, r, NULL, &env, err) < 0 || solver_outline(&env, &r->o, r->arena, &o, err) < 0)
+		return -1;
+	if (call->json)
+		put_json(out, call_outline_json(&o, r->o.dockerfile));
+	else
+		call_outline_text(&o, out);
+	return 0;
+}
+
+static int targets(struct request *r, const struct call *call, struct sb *out, struct err **err)
+{
+	struct df_lint lint = { .a = r->arena };
+	struct df_file *file;
+	if (solver_parse(r->arena, r->o.dockerfile, &r->o.plan, &lint, &file, err) < 0)
+		return -1;
+	if (call->json)
+		put_json(out, call_targets_json(file));
+	else
+		call_targets_text(file, out);
+	return 0;
+}
+
+/* What is shown instead of a build, on stdout, also where it ends with an error. */
+static int show(struct session *s, struct request *r, const struct call *call, int *ret_status, struct err **err)
+{
+	_cleanup_(sb_releasep) struct sb out = { .max = SHOWN_MAX };
+	int status;
+	if (call->method == METHOD_CHECK)
+		status = check(s, r, call, &out, ret_status, err);
+	else if (call->method == METHOD_OUTLINE)
+		status = outline(s, r, call, &out, err);
+	else
+		status = targets(r, call, &out, err);
+	fwrite(sb_c(&out), 1, out.n, stdout);
+	return status;
+}
+
+/* --call=METHOD[,format=json|text][,ignorestatus=BOOL], --check. */
+static int call_of(const struct build_flags *f, struct call *ret, struct err **err)
+{
+	static const struct {
+		const char *name;
+		enum method method;
+	} methods[] = { { "build", METHOD_BUILD }, { "", METHOD_BUILD }, { "check", METHOD_CHECK }, { "lint", METHOD_CHECK },
+			{ "outline", METHOD_OUTLINE }, { "targets", METHOD_TARGETS } };
+	const char *text = f->call ? f->call : f->check ? "check" : "build";
+	struct str rest = str_c(text), field, key, value;
+	bool more = str_cut(rest, ',', &field, &rest), known = false;
+	if (!more)
+		field = rest;
+	for (size_t i = 0; i < ARRAY_SIZE(methods) && !known; i++) {
+		known = str_eq_c(field, methods[i].name);
+		ret->method = methods[i].method;
+	}
+	while (known && more) {
+		more = str_cut(rest, ',', &field, &rest);
+		if (!more)
+			field = rest;
+		known = str_cut(field, '=', &key, &value);
+		if (known && str_eq_c(key, "format") && (str_eq_c(value, "json") || str_eq_c(value, "text")))
+			ret->json = str_eq_c(value, "json");
+		else
+			known = known && str_eq_c(key, "ignorestatus") && df_bool_parse(value, &ret->ignore_status);
+	}
+	return known ? 0 : cmd_usage(err, "invalid print value: %s", text);
 }
 
 static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
@@ -312,12 +382,12 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 		unlink(r.flags->iidfile);
 	if (ui_mode_of(r.flags->progress, r.flags->quiet, &mode, err) < 0)
 		return err_status(err, 2);
-	int method = method_of(r.flags, err);
-	if (method < 0 || request_of(&r, args, err) < 0)
+	struct call call = { 0 };
+	if (call_of(r.flags, &call, err) < 0 || request_of(&r, args, err) < 0)
 		return -1;
 	session_catch_signals(s);
-	if (method)
-		return check(s, &r, NULL, method == 2, ret_status, err);
+	if (call.method != METHOD_BUILD)
+		return show(s, &r, &call, ret_status, err);
 	struct event_sink *ui = ui_open(mode);
 	int status = build(s, &r, ui, &result, err);
 	ui_close(ui, status < 0);

@@ -217,6 +217,32 @@ int df_lint_verdict(const struct df_lint *l, struct err **err)
 	return err_set(err, ERR_SYNTAX, "lint violation found for rules: %s", sb_c(&rules));
 }
 
+struct placed {
+	const struct df_lint_warning *w;
+	size_t number;
+};
+
+static int compare(const void *x, const void *y)
+{
+	const struct placed *a = x, *b = y;
+	if (a->w->at.line != b->w->at.line)
+		return a->w->at.line < b->w->at.line ? -1 : 1;
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+const struct df_lint_warning **df_lint_by_line(const struct df_lint *l)
+{
+	_cleanup_free_ struct placed *v = xcalloc(l->n + 1, sizeof(*v));
+	const struct df_lint_warning **sorted = xcalloc(l->n + 1, sizeof(const struct df_lint_warning *));
+	size_t n = 0;
+	for (const struct df_lint_warning *w = l->first; w; w = w->next, n++)
+		v[n] = (struct placed){ w, n };
+	qsort(v, n, sizeof(*v), compare);
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = v[i].w;
+	return sorted;
+}
+
 /* ---- rules over the text alone */
 
 static bool has_upper(struct str s)

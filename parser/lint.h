@@ -67,6 +67,9 @@ void df_lint_warn(struct df_lint *l, enum df_lint_rule rule, const struct df_ins
 /* The rules that need the text alone: NoEmptyContinuation … ConsistentInstructionCasing, in BuildKit's order. */
 void df_lint_syntax(struct df_lint *l, const struct df_file *f);
 
+/* The l->n warnings by first line, in the order of finding within one. An array that the caller frees. */
+const struct df_lint_warning **df_lint_by_line(const struct df_lint *l);
+
 /* Whether a name of ARG or ENV looks like that of a secret (SecretsUsedInArgOrEnv). */
 bool df_lint_is_secret(struct str name);
 

@@ -133,28 +133,27 @@ static int resolve_bases(struct build *b, struct plan_base **bases, size_t from,
 static int make_plan(struct build *b, struct err **err)
 {
 	struct df_file *file;
-	struct plan_bases *bases;
 	struct context *context;
 	struct plan_options *o = arena_new_of(b->arena, struct plan_options);
 	*o = b->o->plan;
 	o->lint = b->lint;
-	if (solver_parse(b->arena, b->o->dockerfile, o, b->lint, &file, err) < 0 || plan_bases(b->arena, file, o, &bases, err) < 0)
+	if (solver_parse(b->arena, b->o->dockerfile, o, b->lint, &file, err) < 0 || plan_bases(b->arena, file, o, &b->bases, err) < 0)
 		return -1;
 	size_t done = 0;
 	for (bool more = true; more;) {
 		size_t n;
-		struct plan_base **list = plan_bases_list(bases, &n);
+		struct plan_base **list = plan_bases_list(b->bases, &n);
 		if (resolve_bases(b, list, done, n, err) < 0)
 			return -1;
 		done = n;
-		if (plan_triggers(bases, &more, err) < 0)
+		if (plan_triggers(b->bases, &more, err) < 0)
 			return -1;
 	}
 	/* A bad ignore pattern fails a build even where nothing is copied. */
 	if (context_open(b, STR(""), &context, err) < 0)
 		return -1;
 	o->ignore = context->ignore;
-	return plan_graph(bases, &b->plan, err);
+	return plan_graph(b->bases, &b->plan, err);
 }
 
 /* A Dockerfile or context that is wrong: exit 3. */
@@ -331,17 +330,32 @@ int solver_build(const struct build_env *env, const struct build_options *o, str
 	return r;
 }
 
-int solver_check(const struct build_env *env, const struct build_options *o, struct arena *a, struct df_lint *lint, struct err **err)
+/* Plans for a look at the Dockerfile; ret_outline may be NULL. */
+static int look(const struct build_env *env, const struct build_options *o, struct arena *a, struct df_lint *lint,
+		struct plan_outline *ret_outline, struct err **err)
 {
 	struct build_env with = *env;
 	struct build_options checked = *o;
 	struct build b;
 	checked.plan.check_only = true;
-	checked.plan.all_stages = !o->plan.target.n;
+	checked.plan.all_stages = !ret_outline && !o->plan.target.n;
 	build_init(&b, &with, &checked);
 	b.arena = a;
 	b.lint = lint;
 	int r = make_plan(&b, err) < 0 ? plan_failed(err) : 0;
+	if (!r && ret_outline)
+		plan_outline(b.bases, ret_outline);
 	build_release(&b);
 	return r;
+}
+
+int solver_check(const struct build_env *env, const struct build_options *o, struct arena *a, struct df_lint *lint, struct err **err)
+{
+	return look(env, o, a, lint, NULL, err);
+}
+
+int solver_outline(const struct build_env *env, const struct build_options *o, struct arena *a, struct plan_outline *ret, struct err **err)
+{
+	struct df_lint unseen = { .a = a };
+	return look(env, o, a, &unseen, ret, err);
 }

@@ -1,8 +1,5 @@
 #include "solver/check.h"
 
-#include <openssl/evp.h>
-
-#include "parser/diag.h"
 #include "parser/parse.h"
 #include "solver/config.h"
 
@@ -70,120 +67,18 @@ static json_t *lines(struct span at)
 	return j;
 }
 
-struct placed {
-	const struct df_lint_warning *w;
-	size_t number;
-};
-
-static int compare(const void *x, const void *y)
-{
-	const struct placed *a = x, *b = y;
-	if (a->w->at.line != b->w->at.line)
-		return a->w->at.line < b->w->at.line ? -1 : 1;
-	return a->number < b->number ? -1 : a->number > b->number;
-}
-
-/* By first line, in the order of finding within one: l->n of them, malloc. */
-static struct placed *by_line(const struct df_lint *l)
-{
-	struct placed *v = xcalloc(l->n + 1, sizeof(*v));
-	size_t n = 0;
-	for (const struct df_lint_warning *w = l->first; w; w = w->next, n++)
-		v[n] = (struct placed){ w, n };
-	qsort(v, n, sizeof(*v), compare);
-	return v;
-}
-
 static json_t *warnings(const struct df_lint *l)
 {
-	_cleanup_free_ struct placed *v = by_line(l);
+	_cleanup_free_ const struct df_lint_warning **v = df_lint_by_line(l);
 	json_t *list = json_array();
 	for (size_t i = 0; i < l->n; i++) {
 		json_t *j = json_object();
-		json_put_str(j, "rule", df_lint_info(v[i].w->rule)->name);
-		json_put(j, "lines", lines(v[i].w->at));
-		json_put_str(j, "message", v[i].w->message);
+		json_put_str(j, "rule", df_lint_info(v[i]->rule)->name);
+		json_put(j, "lines", lines(v[i]->at));
+		json_put_str(j, "message", v[i]->message);
 		json_push(list, j);
 	}
 	return list;
-}
-
-void solver_check_text(const struct df_lint *lint, struct str name, struct str text, struct sb *out)
-{
-	_cleanup_free_ struct placed *v = by_line(lint);
-	if (!lint->n)
-		sb_add_c(out, "Check complete, no warnings found.\n");
-	else if (lint->n == 1)
-		sb_add_c(out, "Check complete, 1 warning has been found!\n");
-	else
-		sb_printf(out, "Check complete, %zu warnings have been found!\n", lint->n);
-	for (size_t i = 0; i < lint->n; i++) {
-		const struct df_lint_info *info = df_lint_info(v[i].w->rule);
-		sb_printf(out, "\nWARNING: %.*s", STR_ARG(info->name));
-		if (info->url.n)
-			sb_printf(out, " - %.*s", STR_ARG(info->url));
-		sb_printf(out, "\n%.*s\n", STR_ARG(v[i].w->message));
-		df_excerpt(out, name, text, v[i].w->at);
-	}
-}
-
-static json_t *point(unsigned line)
-{
-	json_t *j = json_object();
-	json_put_int(j, "line", line);
-	return j;
-}
-
-/* One range for each physical line. */
-static json_t *location(struct span at)
-{
-	json_t *j = json_object(), *ranges = json_array();
-	for (unsigned line = at.line; line && line <= at.last; line++) {
-		json_t *range = json_object();
-		json_put(range, "start", point(line));
-		json_put(range, "end", point(line));
-		json_push(ranges, range);
-	}
-	json_put(j, "ranges", ranges);
-	return j;
-}
-
-static json_t *sources(struct str name, struct str text)
-{
-	json_t *list = json_array(), *j = json_object();
-	size_t n = 4 * ((text.n + 2) / 3);
-	_cleanup_free_ unsigned char *data = xmalloc(n + 1);
-	EVP_EncodeBlock(data, (const unsigned char *)(text.n ? text.p : ""), (int)text.n);
-	json_put_str(j, "filename", name);
-	json_put_str(j, "language", STR("Dockerfile"));
-	json_put_str(j, "data", (struct str){ (const char *)data, n });
-	json_push(list, j);
-	return list;
-}
-
-json_t *solver_check_json(const struct df_lint *lint, const struct err *error, struct str name, struct str text)
-{
-	json_t *j = json_object(), *list = json_array();
-	for (const struct df_lint_warning *w = lint->first; w; w = w->next) {
-		const struct df_lint_info *info = df_lint_info(w->rule);
-		json_t *one = json_object();
-		json_put_str(one, "ruleName", info->name);
-		json_put_str(one, "description", info->description);
-		if (info->url.n)
-			json_put_str(one, "url", info->url);
-		json_put_str(one, "detail", w->message);
-		json_put(one, "location", location(w->at));
-		json_push(list, one);
-	}
-	json_put(j, "warnings", list);
-	json_put(j, "sources", sources(name, text));
-	if (error) {
-		json_t *e = json_object();
-		json_put_str(e, "message", str_c(error->msg));
-		json_put(e, "location", location(error->at));
-		json_put(j, "buildError", e);
-	}
-	return j;
 }
 
 /* ---- dumps */

@@ -1,6 +1,6 @@
 /*
- * check: a Dockerfile planned without a build. For `--check`: what BuildKit's build checks and its planning say. For the dumps: the same
- * under the assumptions of the recorded results (linux/amd64, no build args, no context, every image exists with PATH alone).
+ * check: a Dockerfile parsed with its checks set up, as builds and `--check` begin; and planned without a build for the dumps, under the
+ * assumptions of the recorded results (linux/amd64, no build args, no context, every image exists with PATH alone).
  */
 #pragma once
 
@@ -16,13 +16,6 @@
  * options (of the directive, or the build arg BUILDKIT_DOCKERFILE_CHECK), the text. `text` must outlive the arena. */
 NODISCARD int solver_parse(struct arena *a, struct str text, const struct plan_options *o, struct df_lint *lint, struct df_file **ret,
 			   struct err **err);
-
-/* Appends what `--check` prints of the warnings: "Check complete, …", then each with its excerpt, by line. */
-void solver_check_text(const struct df_lint *lint, struct str name, struct str text, struct sb *out);
-/* The JSON of `--call=check,format=json`: warnings in the order of finding, sources, buildError (error may be NULL). The caller owns the
- * reference. */
-json_t *solver_check_json(const struct df_lint *lint, const struct err *error, struct str name, struct str text)
-	__attribute__((returns_nonnull));
 
 /* Plans without looking any image up: each exists for the platform that is asked for, sets PATH alone and has one layer. `o` and what it
  * points to must outlive *ret. ERR_SYNTAX as plan_graph(). */

@@ -21,6 +21,7 @@ struct build {
 	const struct build_options *o;
 	struct arena *arena;
 	struct df_lint *lint;               /* where the checks' warnings are collected */
+	struct plan_bases *bases;
 	struct plan *plan;
 	struct graph *graph;
 	struct pool *waiters;               /* threads of RUNs and pulls; made when one starts */

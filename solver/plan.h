@@ -155,6 +155,29 @@ struct plan {
 	size_t n_warnings;                     /* what options.lint holds now */
 };
 
+/* What a target asks of whoever builds it, for --call=outline: by lines of the Dockerfile, each name once. */
+struct plan_arg_info {
+	struct str name, value, description;   /* value empty: unset */
+	struct span at;
+};
+
+struct plan_need {
+	struct str id;
+	bool required;
+	struct span at;
+};
+
+struct plan_outline {
+	struct str name, description;          /* of the target */
+	struct plan_arg_info *args;
+	size_t n_args;
+	struct plan_need *secrets, *ssh;
+	size_t n_secrets, n_ssh;
+};
+
 /* Second pass. Every base's `config` must be set. ERR_SYNTAX with BuildKit's message and place; what is parsed but cannot be executed
  * yet and is needed by the target: ERR_UNSUPPORTED "not supported yet: …"; error=true of the checks: ERR_SYNTAX without a place. */
 NODISCARD int plan_graph(struct plan_bases *b, struct plan **ret, struct err **err);
+
+/* The outline of the target, after plan_graph(). */
+void plan_outline(struct plan_bases *b, struct plan_outline *ret);

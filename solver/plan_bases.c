@@ -37,14 +37,32 @@ static void automatic_args(struct plan_bases *b)
 	automatic(b, "TARGETSTAGE", target.n ? target : STR("default"));
 }
 
-/* Expands with the values of a list; neither split nor linted. */
-static int expand_with(struct plan_bases *b, const struct plan_env *vars, struct str word, struct str *ret, struct err **err)
+/* Expands with the values of a list; neither split nor linted. `uses` (may be NULL) collects the names that have a value. */
+static int expand_with(struct plan_bases *b, const struct plan_env *vars, struct str word, struct plan_names *uses, struct str *ret,
+		       struct err **err)
 {
 	struct plan_scope scope = plan_scope(b->a, vars);
+	scope.matched = uses;
 	struct df_expansion x = { .escape = b->f->escape };
 	int r = df_expand(b->a, word, &scope.env, &x, ret, err);
 	VEC_RELEASE(&x.unmatched);
 	return r;
+}
+
+static int global_arg(struct plan_bases *b, const struct df_pair *p, bool given, struct plan_env *vars, struct plan_global *g,
+		      struct err **err)
+{
+	const struct plan_pair *arg = given ? plan_build_arg(b->o, p->name) : NULL;
+	struct str *value = &g->info.value;
+	plan_names_add(b->a, &b->declared, p->name);
+	if (arg)
+		*value = arg->value;
+	else if (!p->has_value)
+		return 0;
+	else if (expand_with(b, vars, p->value, &g->uses, value, err) < 0)
+		return -1;
+	plan_env_set(b->a, vars, p->name, *value);
+	return plan_check_size(b, NULL, err);
 }
 
 /* The global ARG instructions over the automatic values; build args count where `given`. */
@@ -54,18 +72,11 @@ static int global_args(struct plan_bases *b, bool given, struct plan_env *vars, 
 		const struct df_instruction *ins = b->f->global_args[i];
 		for (size_t k = 0; k < ins->n_pairs; k++) {
 			const struct df_pair *p = &ins->pairs[k];
-			const struct plan_pair *arg = given ? plan_build_arg(b->o, p->name) : NULL;
-			struct str value;
-			plan_names_add(b->a, &b->declared, p->name);
-			if (arg)
-				value = arg->value;
-			else if (!p->has_value)
-				continue;
-			else if (expand_with(b, vars, p->value, &value, err) < 0)
+			struct plan_global g = { .info = { .name = p->name, .description = p->description, .at = ins->at } };
+			if (global_arg(b, p, given, vars, &g, err) < 0)
 				return err_at(err, ins->at);
-			plan_env_set(b->a, vars, p->name, value);
-			if (plan_check_size(b, NULL, err) < 0)
-				return -1;
+			if (given)
+				PLAN_ADD(b->a, b->infos, b->n_infos, b->cap_infos, g);
 		}
 	}
 	return 0;
@@ -84,7 +95,7 @@ static void lint_defaults(struct plan_bases *b)
 		_cleanup_(err_dropp) struct err *bad = NULL;
 		struct str name;
 		struct ref ref;
-		if (expand_with(b, &vars, st->base, &name, &ignored) < 0)
+		if (expand_with(b, &vars, st->base, NULL, &name, &ignored) < 0)
 			return;
 		if (ref_parse(b->a, name, &ref, &bad) < 0)
 			df_lint_warn(b->lint, LINT_INVALID_DEFAULT_ARG_IN_FROM, NULL, st->at,
@@ -194,6 +205,12 @@ static void lint_platform(struct plan_bases *b, const struct df_stage *st, struc
 		     "FROM --platform flag should not use constant value %.*s", STR_ARG(quoted));
 }
 
+static void use(struct plan_bases *b, struct plan_state *s, const struct plan_names *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		plan_names_add(b->a, &s->used, names->v[i]);
+}
+
 static int platform(struct plan_bases *b, struct plan_state *s, struct err **err)
 {
 	struct plan_names matched = { 0 }, unmatched = { 0 };
@@ -202,6 +219,7 @@ static int platform(struct plan_bases *b, struct plan_state *s, struct err **err
 	if (expand_from(b, s->st, s->st->platform, &matched, &unmatched, &value, err) < 0)
 		return err_wrap(err, "failed to process arguments for platform ");
 	lint_platform(b, s->st, value, &matched, &unmatched);
+	use(b, s, &matched);
 	if (value.n && oci_platform_parse(b->a, value, &b->o->build_platform, &s->platform, &bad) == 0) {
 		s->has_platform = true;
 		return 0;
@@ -256,6 +274,7 @@ static int from_line(struct plan_bases *b, const struct df_stage *st, struct err
 	for (size_t i = 0; i < s->n_cmds; i++)
 		s->cmds[i] = (struct plan_cmd){ .ins = st->instructions[i], .at = st->instructions[i]->at };
 	count_steps(s);
+	use(b, s, &matched);
 	if (st->platform.p && platform(b, s, err) < 0)
 		return -1;
 	if (!st->name.p || b->o->no_client)

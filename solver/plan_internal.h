@@ -8,7 +8,7 @@
  *     plan_graph.c    second pass: stage by stage, instruction by instruction; what the target needs
  *     plan_meta.c     instructions that change the config alone, and WORKDIR;  plan_expose.c  EXPOSE's grammar
  *     plan_run.c, plan_copy.c   the others
- *     plan_name.c     progress names
+ *     plan_name.c     progress names;  plan_outline.c  what --call=outline shows
  *     plan_unsupported.c   what is planned but not executed yet
  */
 #pragma once
@@ -55,6 +55,22 @@ struct plan_arg {
 	struct str name, value;       /* value p NULL: unset */
 };
 
+/* ARGs and needs that an instruction declares, for the outline. */
+struct plan_infos {
+	struct plan_arg_info *v;
+	size_t n, cap;
+};
+
+struct plan_global {
+	struct plan_arg_info info;
+	struct plan_names uses;       /* names that its default uses */
+};
+
+struct plan_needs {
+	struct plan_need *v;
+	size_t n, cap;
+};
+
 struct plan_past {
 	struct plan_history h;
 	const struct plan_past *before;
@@ -91,6 +107,12 @@ struct plan_state {
 	size_t n_past;
 	struct plan_step *step;       /* what it has come to */
 	const struct plan_base *root; /* the external image below it, or NULL */
+
+	/* for the outline */
+	struct plan_names used;       /* ARGs: of FROM, and declared */
+	struct plan_infos infos;      /* ARGs with a value of their own here */
+	struct plan_needs secrets, ssh;
+	bool outlined;
 };
 
 struct plan_bases {
@@ -100,6 +122,8 @@ struct plan_bases {
 	struct df_lint *lint;
 	struct plan_env globals;      /* automatic and global ARGs that have a value */
 	struct plan_names declared;   /* names of both, with and without a value */
+	struct plan_global *infos;    /* of the global ARGs, for the outline */
+	size_t n_infos, cap_infos;
 	struct plan_state **states;   /* the file's stages first */
 	size_t n_states, cap_states, n_stages;
 	struct plan_state *target;

@@ -127,6 +127,17 @@ static void declare(struct arena *a, struct plan_state *s, const struct plan_arg
 	PLAN_ADD(a, s->args, s->n_args, s->cap_args, *one);
 }
 
+/* For the outline: an ARG that has no value of its own is the global one. */
+static void inform(const struct plan_at *p, const struct df_pair *pair, struct str value)
+{
+	struct plan_state *s = p->s;
+	struct plan_arg_info info = { .name = pair->name, .value = value, .description = pair->description, .at = p->cmd->at };
+	plan_names_add(p->b->a, &s->used, pair->name);
+	bool global = !pair->has_value && !plan_build_arg(p->b->o, pair->name) && value.p;
+	if (!global)
+		PLAN_ADD(p->b->a, s->infos.v, s->infos.n, s->infos.cap, info);
+}
+
 static int arg(const struct plan_at *p, struct err **err)
 {
 	const struct df_instruction *ins = p->cmd->ins;
@@ -141,6 +152,7 @@ static int arg(const struct plan_at *p, struct err **err)
 		if (one.value.p && !plan_is_scan_arg(one.name))
 			plan_env_set(p->b->a, &s->env, one.name, one.value);
 		declare(p->b->a, s, &one);
+		inform(p, &ins->pairs[i], one.value);
 		sb_add_ch(&text, ' ');
 		sb_add_str(&text, one.name);
 		sb_add_c(&text, one.value.p ? "=" : "");

@@ -106,6 +106,13 @@ static int secret(const struct plan_at *p, struct df_mount *m, struct err **err)
 	return 0;
 }
 
+/* For the outline. */
+static void need(const struct plan_at *p, const struct df_mount *m)
+{
+	struct plan_needs *l = m->type == DF_MOUNT_SSH ? &p->s->ssh : &p->s->secrets;
+	PLAN_ADD(p->b->a, l->v, l->n, l->cap, ((struct plan_need){ .id = m->id, .required = m->required, .at = p->cmd->at }));
+}
+
 static int mount(const struct plan_at *p, struct plan_step *step, size_t i, struct err **err)
 {
 	struct df_mount *m = &step->mounts[i].m;
@@ -129,6 +136,8 @@ static int mount(const struct plan_at *p, struct plan_step *step, size_t i, stru
 		m->target = path_join(p->b->a, plan_cwd(p), m->target);
 	if (str_eq_c(m->target, "/") && m->type != DF_MOUNT_SECRET && m->type != DF_MOUNT_SSH)
 		return err_set(err, ERR_SYNTAX, "invalid mount target \"/\"");
+	if (m->type == DF_MOUNT_SSH || m->type == DF_MOUNT_SECRET)
+		need(p, m);
 	if (!reads(m->type))
 		return 0;
 	if (from && !(src->scratch && !m->from.n))
