@@ -122,11 +122,14 @@ static int add_filter(struct runtime_request *q, const struct runtime_spec *spec
 {
 	if (!spec->seccomp)
 		return 0;
-	size_t n;
-	q->filter = runtime_seccomp_default(spec->caps.bounding, &n, err);
+	if (!q->filter) {
+		q->filter = runtime_seccomp_default(spec->caps.bounding, &q->n_filter, err);
+		if (!q->filter)
+			return -1;
+	}
 	q->run.filter = q->filter;
-	q->run.n_filter = (uint32_t)n;
-	return q->filter ? 0 : -1;
+	q->run.n_filter = (uint32_t)q->n_filter;
+	return 0;
 }
 
 int runtime_request_fill(struct runtime_request *q, const struct runtime_spec *spec, struct err **err)
@@ -134,7 +137,8 @@ int runtime_request_fill(struct runtime_request *q, const struct runtime_spec *s
 	add_process(q, spec);
 	q->run.cgroup_fd = q->run.join_fd = q->run.record_fd = PROTO_NO_FD;
 	q->run.cgroup_name = "";
-	q->run.cap_last = runtime_cap_last();
+	if (!q->run.cap_last)
+		q->run.cap_last = runtime_cap_last();
 	q->run.root_fd = runtime_request_fd(q, spec->root_fd);
 	for (int i = 0; i < 3; i++)
 		q->run.stdio[i] = runtime_request_fd(q, spec->stdio[i]);

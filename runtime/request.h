@@ -22,6 +22,7 @@ struct runtime_request {
 	int own[PROTO_MAX_FDS];       /* to be closed after the request was sent */
 	size_t n_own;
 	struct sock_filter *filter;
+	size_t n_filter;
 };
 
 /* Adds a descriptor (the caller's); its index, or PROTO_NO_FD for -1. */
@@ -29,7 +30,8 @@ uint32_t runtime_request_fd(struct runtime_request *q, int fd);
 /* Gives a descriptor to the request, to be closed with it; returns it. */
 int runtime_request_own(struct runtime_request *q, int fd);
 
-/* Fills in everything of a spec but cgroup and record, which are the caller's to add. The spec must outlive the request. */
+/* Fills in everything of a spec but cgroup and record, which are the caller's to add. The spec must outlive the request. Who makes many
+ * requests may set run.cap_last and filter (for the spec's bounding set) before. */
 NODISCARD int runtime_request_fill(struct runtime_request *q, const struct runtime_spec *spec, struct err **err);
 
 /* Sends it as a message of this kind. */

@@ -37,6 +37,7 @@ struct run {
 
 struct builder {
 	const struct seccomp_rule *rules;
+	VEC(int) places;              /* of all names of all rules in the table of numbers, looked up once for all architectures */
 	VEC(struct chain) chains;
 	VEC(struct run) runs;
 	VEC(struct sock_filter) out;
@@ -74,12 +75,13 @@ static void make_runs(struct builder *b, size_t n_rules, uint64_t caps, enum run
 	VEC_CLEAR(&b->chains);
 	VEC_CLEAR(&b->runs);
 	VEC_PUSH(&b->chains, (struct chain){ .n = 0 });
+	const int *place = b->places.v;
 	for (unsigned i = 0; i < n_rules; i++) {
 		const struct seccomp_rule *r = &b->rules[i];
-		if ((caps & r->with) != r->with || caps & r->without || (r->archs && !(r->archs >> arch & 1)))
-			continue;
+		bool holds = (caps & r->with) == r->with && !(caps & r->without) && (!r->archs || r->archs >> arch & 1);
 		for (const char *const *name = r->names; *name; name++) {
-			int32_t nr = runtime_syscall_number(*name, arch);
+			int32_t nr = holds ? runtime_syscall_at(*place, arch) : -1;
+			place++;
 			int32_t slot = nr < PRIVATE ? nr : N_NUMBERS + nr - PRIVATE;
 			if (slot >= 0 && slot < N_NUMBERS + N_PRIVATE)
 				chain_of[slot] = chain_with(b, chain_of[slot], i);
@@ -220,7 +222,11 @@ struct sock_filter *runtime_seccomp_build(const struct seccomp_rule *rules, size
 					  size_t *ret_n, struct err **err)
 {
 	struct builder b = { .rules = rules };
+	for (size_t i = 0; i < n_rules; i++)
+		for (const char *const *name = rules[i].names; *name; name++)
+			VEC_PUSH(&b.places, runtime_syscall_find(*name));
 	emit_all(&b, n_rules, caps, machine);
+	VEC_RELEASE(&b.places);
 	VEC_RELEASE(&b.chains);
 	VEC_RELEASE(&b.runs);
 	if (b.out.n > MAX_INSNS) {

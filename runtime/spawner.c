@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include "runtime/helper/proto.h"
 #include "runtime/helper/sys.h"
 #include "runtime/launch.h"
+#include "runtime/probe.h"
 #include "runtime/record.h"
 #include "runtime/request.h"
 #include "runtime/stubs.h"
@@ -30,6 +32,11 @@ struct spawner {
 	int steps_fd;                 /* the folder of records */
 	char *group, *record;         /* run.<lease>: its devices cgroup; <lease>.spawner */
 	struct runtime_cgroups cgroups;
+	uint32_t cap_last;
+	pthread_mutex_t lock;         /* over the filter of the last request, which most often serves the next */
+	struct sock_filter *filter;
+	size_t n_filter;
+	uint64_t filter_caps;
 };
 
 struct process {
@@ -72,7 +79,8 @@ static int start(struct spawner *s, const struct spawner_options *o, struct err 
 struct spawner *runtime_spawner_start(const struct spawner_options *o, struct err **err)
 {
 	struct spawner *s = xcalloc(1, sizeof(*s));
-	*s = (struct spawner){ .socket = -1, .steps_fd = -1 };
+	*s = (struct spawner){ .socket = -1, .steps_fd = -1, .cap_last = runtime_cap_last() };
+	pthread_mutex_init(&s->lock, NULL);
 	s->group = xasprintf("run.%s", o->lease);
 	s->record = xasprintf("%s.spawner", o->lease);
 	s->cgroups.unified_fd = s->cgroups.devices_fd = s->cgroups.program_fd = -1;
@@ -100,6 +108,8 @@ void runtime_spawner_stop(struct spawner *s)
 		unlinkat(s->steps_fd, s->record, 0);
 	runtime_cgroups_release(&s->cgroups);
 	mem_closep(&s->steps_fd);
+	pthread_mutex_destroy(&s->lock);
+	free(s->filter);
 	free(s->group);
 	free(s->record);
 	free(s);
@@ -159,6 +169,28 @@ static int make_stubs(struct process *p, const struct runtime_spec *spec, struct
 	return r;
 }
 
+static void lend_filter(struct spawner *s, struct runtime_request *q, const struct runtime_spec *spec)
+{
+	pthread_mutex_lock(&s->lock);
+	if (spec->seccomp && s->filter && s->filter_caps == spec->caps.bounding) {
+		q->filter = xmemdup(s->filter, s->n_filter * sizeof(*s->filter));
+		q->n_filter = s->n_filter;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void keep_filter(struct spawner *s, const struct runtime_request *q, const struct runtime_spec *spec)
+{
+	pthread_mutex_lock(&s->lock);
+	if (spec->seccomp && (!s->filter || s->filter_caps != spec->caps.bounding)) {
+		free(s->filter);
+		s->filter = xmemdup(q->filter, q->n_filter * sizeof(*s->filter));
+		s->n_filter = q->n_filter;
+		s->filter_caps = spec->caps.bounding;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 static int fill(struct spawner *s, struct runtime_request *q, const struct runtime_spec *spec, struct process *p, struct err **err)
 {
 	int pair[2];
@@ -168,8 +200,11 @@ static int fill(struct spawner *s, struct runtime_request *q, const struct runti
 	runtime_request_fd(q, runtime_request_own(q, pair[1]));
 	if (spec->remove_stubs && make_stubs(p, spec, err) < 0)
 		return -1;
+	q->run.cap_last = s->cap_last;
+	lend_filter(s, q, spec);
 	if (runtime_request_fill(q, spec, err) < 0 || add_groups(s, q, spec, p, err) < 0)
 		return -1;
+	keep_filter(s, q, spec);
 	if (!spec->record)
 		return 0;
 	_cleanup_free_ char *group = p->cgroup_fd >= 0 ? xasprintf("%s/%s", s->cgroups.unified_path, spec->cgroup) : NULL;

@@ -503,10 +503,15 @@ static int compare(const void *name, const void *row)
 	return strcmp(name, ((const struct row *)row)->name);
 }
 
-int32_t runtime_syscall_number(const char *name, enum runtime_arch arch)
+int runtime_syscall_find(const char *name)
 {
 	const struct row *r = bsearch(name, rows, sizeof(rows) / sizeof(*rows), sizeof(*rows), compare);
-	return r ? r->number[arch] : -1;
+	return r ? (int)(r - rows) : -1;
+}
+
+int32_t runtime_syscall_at(int place, enum runtime_arch arch)
+{
+	return place < 0 ? -1 : rows[place].number[arch];
 }
 
 const char *runtime_syscall_name(size_t i)

@@ -120,7 +120,7 @@ static struct program oracle(size_t arch, uint64_t caps)
 		for (const char *const *name = r->names; *name; name++) {
 			int nr = seccomp_syscall_resolve_name_arch(arches[arch].scmp, *name);
 			/* Negative numbers are calls that this architecture lacks (or has inside socketcall and ipc). */
-			if (nr < 0 || runtime_syscall_number(*name, arches[arch].arch) < 0)
+			if (nr < 0 || runtime_syscall_at(runtime_syscall_find(*name), arches[arch].arch) < 0)
 				continue;
 			struct scmp_arg_cmp cmp = scmp_test(&r->test);
 			/* Rules are added by native numbers, or what stands for them, and translated. */
@@ -271,12 +271,12 @@ static void test_numbers(void **state)
 		last = name;
 		for (size_t arch = 0; arch < ARRAY_SIZE(arches); arch++) {
 			int theirs = seccomp_syscall_resolve_name_arch(arches[arch].scmp, name);
-			int32_t mine = runtime_syscall_number(name, arches[arch].arch);
+			int32_t mine = runtime_syscall_at(runtime_syscall_find(name), arches[arch].arch);
 			if (theirs >= 0 && mine >= 0 && theirs != (int)((uint32_t)mine | arches[arch].bit))
 				fail_msg("%s on %zu: %d, libseccomp %d", name, arch, mine, theirs);
 		}
 	}
-	assert_int_equal(runtime_syscall_number("nosuch", RUNTIME_X86_64), -1);
+	assert_int_equal(runtime_syscall_find("nosuch"), -1);
 }
 
 int main(void)
