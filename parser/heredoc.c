@@ -99,3 +99,19 @@ int df_markers_find(struct arena *a, struct str line, struct df_marker **ret, si
 	VEC_RELEASE(&found);
 	return 0;
 }
+
+struct str df_strip_tabs(struct arena *a, struct str s)
+{
+	char *out = arena_alloc(a, s.n + 1);
+	size_t n = 0;
+	for (size_t i = 0; i < s.n;) {
+		while (i < s.n && s.p[i] == '\t')
+			i++;
+		size_t end = str_find(s, '\n', i);
+		end = end == SIZE_MAX ? s.n : end + 1;
+		memcpy(out + n, s.p + i, end - i);
+		n += end - i;
+		i = end;
+	}
+	return (struct str){ out, n };
+}

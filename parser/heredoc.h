@@ -23,3 +23,6 @@ bool df_marker_parse(struct arena *a, struct str word, struct df_marker *ret);
 /* The markers of a logical line, keyword included, in order: none where the line does not lex. ERR_LIMIT: nested too deep. */
 NODISCARD int df_markers_find(struct arena *a, struct str line, struct df_marker **ret,
 			      size_t *ret_n, struct err **err);
+
+/* A body of `<<-`: without the tabs at the start of each line. */
+struct str df_strip_tabs(struct arena *a, struct str body);

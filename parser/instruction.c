@@ -335,23 +335,6 @@ static struct str body_of(const struct df_node *n, struct str name)
 	return STR("");
 }
 
-/* Without the tabs at the start of each line. */
-static struct str strip_tabs(struct arena *a, struct str s)
-{
-	char *out = arena_alloc(a, s.n + 1);
-	size_t n = 0;
-	for (size_t i = 0; i < s.n;) {
-		while (i < s.n && s.p[i] == '\t')
-			i++;
-		size_t end = str_find(s, '\n', i);
-		end = end == SIZE_MAX ? s.n : end + 1;
-		memcpy(out + n, s.p + i, end - i);
-		n += end - i;
-		i = end;
-	}
-	return (struct str){ out, n };
-}
-
 static int build_sources(struct builder *b, struct err **err)
 {
 	const struct df_args *args = &b->n->args;
@@ -374,7 +357,7 @@ static int build_sources(struct builder *b, struct err **err)
 		struct str content = body_of(b->n, m.name);
 		i->inline_files[i->n_inline_files++] = (struct df_heredoc){
 			.name = m.name,
-			.content = m.strip_tabs ? strip_tabs(b->a, content) : content,
+			.content = m.strip_tabs ? df_strip_tabs(b->a, content) : content,
 			.fd = m.fd,
 			.expand = m.expand,
 			.strip_tabs = m.strip_tabs,

@@ -5,20 +5,6 @@
 
 /* ---- heredocs */
 
-/* `<<-`: leading tabs of every line go. */
-static struct str without_tabs(struct arena *a, struct str body)
-{
-	_cleanup_(sb_releasep) struct sb out = { 0 };
-	bool begin = true;
-	for (size_t i = 0; i < body.n; i++) {
-		if (begin && body.p[i] == '\t')
-			continue;
-		begin = body.p[i] == '\n';
-		sb_add_ch(&out, body.p[i]);
-	}
-	return arena_str(a, sb_str(&out));
-}
-
 /* " (first line...)" of a body that is the command. */
 static struct str summary(struct arena *a, struct str body)
 {
@@ -43,7 +29,7 @@ static struct str shell_text(const struct plan_at *p, struct plan_step *step, st
 	struct df_marker marker;
 	/* A marker and nothing else: its body is the command. */
 	if (df_marker_parse(a, text, &marker)) {
-		struct str body = h->strip_tabs ? without_tabs(a, h->content) : h->content;
+		struct str body = h->strip_tabs ? df_strip_tabs(a, h->content) : h->content;
 		*summed = summary(a, h->content);
 		if (!str_starts(body, STR("#!")))
 			return body;
