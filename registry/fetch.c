@@ -17,7 +17,7 @@
 #include "registry/session.h"
 #include "registry/url.h"
 
-enum { OLD_S = 24 * 3600, HASH_BLOCK = 256 * 1024 };
+enum { OLD_S = 24 * 3600, BLOCK = 512 * 1024 };
 /* Written back in steps, so that the fdatasync at the end finds little to do. */
 #define FLUSH_STEP (UINT64_C(8) << 20)
 #define DEAD_NS INT64_C(30000000000)
@@ -31,6 +31,8 @@ struct transfer {
 	uint64_t have, size;          /* bytes in the file; of the descriptor */
 	uint64_t flushed;
 	struct digester hash;         /* of these */
+	char *block;                  /* what came and is not yet in the file: libcurl gives 16 KiB at a time */
+	size_t block_n;
 	uint64_t asked_from;          /* of the request under way */
 	bool restarted;               /* a 416 made us begin anew, once */
 };
@@ -84,7 +86,7 @@ static int restart(struct transfer *t, struct err **err)
 {
 	digest_abandon(&t->hash);
 	digest_begin(&t->hash);
-	t->have = t->flushed = 0;
+	t->have = t->flushed = t->block_n = 0;
 	return ftruncate(t->fd, 0) < 0 ? err_sys(err, "empty download '%s'", t->path) : 0;
 }
 
@@ -97,16 +99,15 @@ static int take_up(struct transfer *t, struct err **err)
 		return err_sys(err, "look at download '%s'", t->path);
 	if ((uint64_t)st.st_size > t->size)
 		return restart(t, err);
-	_cleanup_free_ char *buf = xmalloc(HASH_BLOCK);
 	for (;;) {
 		if (stopped(t->r, t->f))
 			return err_set(err, ERR_CANCELED, "canceled");
-		ssize_t n = pread(t->fd, buf, HASH_BLOCK, (off_t)t->have);
+		ssize_t n = pread(t->fd, t->block, BLOCK, (off_t)t->have);
 		if (n < 0)
 			return err_sys(err, "read download '%s'", t->path);
 		if (!n)
 			return 0;
-		digest_add(&t->hash, buf, (size_t)n);
+		digest_add(&t->hash, t->block, (size_t)n);
 		t->have += (uint64_t)n;
 	}
 }
@@ -151,25 +152,40 @@ static int on_head(void *arg, const struct http_response *r, struct err **err)
 	return r->status == 200 && t->have ? restart(t, err) : 0;
 }
 
-static int on_data(void *arg, const void *p, size_t n, struct err **err)
+/* Moves the block into the file and the hash. */
+static int flush(struct transfer *t, struct err **err)
 {
-	struct transfer *t = arg;
-	if (n > t->size - t->have)
-		return err_set(err, ERR_INTEGRITY, "more bytes came than the %" PRIu64 " of its descriptor", t->size);
-	for (size_t done = 0; done < n;) {
-		ssize_t k = pwrite(t->fd, (const char *)p + done, n - done, (off_t)(t->have + done));
+	for (size_t done = 0; done < t->block_n;) {
+		ssize_t k = pwrite(t->fd, t->block + done, t->block_n - done, (off_t)(t->have + done));
 		if (k < 0 && errno != EINTR)
 			return err_sys(err, "write download '%s'", t->path);
 		done += k > 0 ? (size_t)k : 0;
 	}
-	digest_add(&t->hash, p, n);
-	t->have += n;
+	digest_add(&t->hash, t->block, t->block_n);
+	t->have += t->block_n;
+	t->block_n = 0;
 	if (t->have - t->flushed >= FLUSH_STEP) {
 		sync_file_range(t->fd, (off64_t)t->flushed, (off64_t)(t->have - t->flushed), SYNC_FILE_RANGE_WRITE);
 		t->flushed = t->have;
 	}
 	if (t->f->progress)
 		t->f->progress(t->f->arg, t->have);
+	return 0;
+}
+
+static int on_data(void *arg, const void *p, size_t n, struct err **err)
+{
+	struct transfer *t = arg;
+	if (n > t->size - t->have - t->block_n)
+		return err_set(err, ERR_INTEGRITY, "more bytes came than the %" PRIu64 " of its descriptor", t->size);
+	for (size_t done = 0; done < n;) {
+		size_t room = BLOCK - t->block_n, k = n - done < room ? n - done : room;
+		memcpy(t->block + t->block_n, (const char *)p + done, k);
+		t->block_n += k;
+		done += k;
+		if (t->block_n == BLOCK && flush(t, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 
@@ -219,6 +235,11 @@ static enum outcome request(struct transfer *t, struct http *http, struct host *
 	struct err *e = NULL;
 	uint64_t before = t->have;
 	bool failed = client_call(t->r, http, &call, &answer, &e) < 0;
+	/* What came before it broke is kept. */
+	if (flush(t, err) < 0) {
+		err_drop(&e);
+		return OUT_FAILED;
+	}
 	uint64_t fresh = t->have > before ? t->have - before : 0;
 	if (failed)
 		return after_failure(t, retry, fresh, -1, e, err);
@@ -347,9 +368,10 @@ int fetch_blob(struct registry *r, struct cache *c, const struct fetch *f, struc
 	if (there)
 		return 0;
 	fetch_sweep(r);
-	struct transfer t = { .r = r, .f = f, .fd = -1, .size = f->blob->size };
+	struct transfer t = { .r = r, .f = f, .fd = -1, .size = f->blob->size, .block = xmalloc(BLOCK) };
 	snprintf(t.path, sizeof(t.path), "tmp/partial/%s", digest_hex(&f->blob->digest, hex));
 	int rc = transfer(&t, c, err);
+	free(t.block);
 	if (t.hash.ctx)
 		digest_abandon(&t.hash);
 	mem_closep(&t.fd);
