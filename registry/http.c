@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "registry/lib_curl.h"
@@ -19,6 +20,8 @@ enum {
 	BUFFER = 256 * 1024,
 	CONNECT_S = 15,
 	STALL_S = 30,
+	ANSWER_S = 600,           /* for the answer to a blob: object stores assemble it first */
+	SLOW = 1024,              /* bytes a second */
 	EXPECT_ABOVE = 1024 * 1024,
 };
 
@@ -41,6 +44,8 @@ struct exchange {
 	bool body_cut;            /* ended by us after enough text */
 	bool private_address;
 	uint64_t sent;
+	int64_t since_ns;         /* since when less than SLOW bytes a second came or went; 0: not begun */
+	uint64_t moved;           /* bytes until then */
 };
 
 void http_response_release(struct http_response *r)
@@ -229,11 +234,31 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
+/* How long the connection may move next to nothing. */
+static int64_t patience_s(const struct exchange *x, curl_off_t received)
+{
+	bool waits = x->q->has_body && !x->q->body.p && x->sent == body_size(x->q) && !received;
+	return waits ? ANSWER_S : x->h->options.stall_s;
+}
+
+/* libcurl's own low-speed limit would count the time in which a registry stores what it got. */
 static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal, curl_off_t ulnow)
 {
-	(void)dltotal, (void)dlnow, (void)ultotal, (void)ulnow;
-	const struct exchange *x = arg;
-	return canceled(x->h, x->q);
+	(void)dltotal, (void)ultotal;
+	struct exchange *x = arg;
+	if (canceled(x->h, x->q))
+		return 1;
+	int64_t now = clock_mono_ns(), patience = patience_s(x, dlnow);
+	uint64_t moved = (uint64_t)(dlnow + ulnow);
+	if (!x->since_ns || moved - x->moved >= (uint64_t)patience * SLOW) {
+		x->since_ns = now;
+		x->moved = moved;
+	} else if (now - x->since_ns >= patience * INT64_C(1000000000)) {
+		if (!x->err)
+			err_set(&x->err, ERR_TIMEOUT, "nothing moved for %lld s", (long long)patience);
+		return 1;
+	}
+	return 0;
 }
 
 static bool is_private(const struct sockaddr *sa)
@@ -361,8 +386,6 @@ static void set_up(struct exchange *x, const struct url *u, const char *url, str
 	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)BUFFER);
 	curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, (long)BUFFER);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
-	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1024L);
-	curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)x->h->options.stall_s);
 	curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);

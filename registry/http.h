@@ -5,7 +5,7 @@
  * - Redirects are followed by an own loop: at most 10 hops, http and https only, never from https to http. Authorization goes to the
  *   origin (scheme, host, port) of the first URL alone; after the first hop to another origin the rest of that chain has none.
  * - Everything is bounded: head 64 KiB, bodies by the caller, text for messages 64 KiB; a connection that moves less than 1 KiB/s for
- *   30 s is given up. The cancel flag is looked at per block and once a second.
+ *   30 s is given up (a registry that has got a blob may take 10 minutes to answer). The cancel flag is looked at per block and once a second.
  * - TLS 1.2 at least; certificates are checked unless the peer is marked insecure. Plain http is the caller's decision: he writes
  *   the URL. Proxies by http_proxy, https_proxy, no_proxy; never for loopback.
  * - Nothing is tried again here, see retry.h. ERR_NETWORK and ERR_TIMEOUT are worth it, other codes are not.
