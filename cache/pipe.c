@@ -45,22 +45,26 @@ static void *drain(void *arg)
 	return NULL;
 }
 
-static void start(struct pipe *p)
+static bool start(struct pipe *p)
 {
 	sigset_t all, before;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (pthread_create(&p->thread, NULL, drain, p))
-		BUG("no thread for a pipe");
+	p->running = pthread_create(&p->thread, NULL, drain, p) == 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	p->running = true;
+	return p->running;
 }
 
 /* Hands the block at hand over and waits until the next one is free. */
 static int hand_over(struct pipe *p)
 {
-	if (!p->running)
-		start(p);
+	if (!p->running && !start(p)) {
+		/* No thread to be had: it is slower so, no more. */
+		unsigned i = p->head % BLOCKS;
+		p->failed = io_write(p->to, p->block[i], p->n[i]) < 0;
+		p->n[i] = 0;
+		return p->failed ? -1 : 0;
+	}
 	pthread_mutex_lock(&p->lock);
 	p->head++;
 	pthread_cond_signal(&p->wake);

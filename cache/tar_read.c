@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -275,6 +276,8 @@ static int note_time(struct unpack *u, struct err **err)
 	struct dir_time d = { archive_entry_mtime(u->e), (uint32_t)archive_entry_mtime_nsec(u->e), (uint32_t)u->path.n };
 	if (!u->times) {
 		int fd = openat(u->t->fs_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (fd < 0)
+			fd = memfd_create("times", MFD_CLOEXEC);   /* not every file system has O_TMPFILE */
 		u->times = fd >= 0 ? fdopen(fd, "w+") : NULL;
 		if (!u->times) {
 			failed(u, "make a temporary file", err);

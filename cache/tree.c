@@ -14,7 +14,7 @@
 #include "cache/store.h"
 #include "cache/tree_internal.h"
 
-enum { LINKS_MAX = 255, NEAR_MAX = 2, DEPTH_MAX = 1000 };
+enum { LINKS_MAX = 255, NEAR_MAX = 2, DEPTH_MAX = 1000, NODES_MAX = 10000000 };
 
 struct tree *cache_tree_open(int root_fd, const struct glob_set *ignore, bool context, struct store *store, struct err **err)
 {
@@ -206,6 +206,8 @@ static int add_child(struct tree *t, struct cache *c, struct node *dir, int fd, 
 		return errno == ENOENT ? 0 : err_sys(err, "stat '%.*s/%s'", STR_ARG(dir->e.path), name);
 	if (!kind_of(t, &st) || (S_ISDIR(st.st_mode) && left_out(t, &st)))
 		return 0;
+	if (++t->n_nodes > NODES_MAX)
+		return err_set(err, ERR_LIMIT, "the build context has more than %d files", NODES_MAX);
 	struct node *n = make_node(t, dir, name, &st);
 	if (n->e.path.n > PATH_BYTES_MAX || depth_of(n) > DEPTH_MAX)
 		return err_set(err, ERR_LIMIT, "'%.200s…': its path is too long", n->e.path.p);

@@ -42,7 +42,7 @@ struct tree {
 	struct node *root;
 	char *buf;                   /* for hashing; made when first needed */
 	int64_t *layers;             /* numbers of the layers that it shows, from the bottom */
-	size_t n_layers;
+	size_t n_layers, n_nodes;
 	VEC(struct node *) dirty;    /* folders whose stat rows changed */
 	struct left_out {
 		dev_t dev;

@@ -454,8 +454,13 @@ static int file_target(struct copy *cp, struct str dest, struct str name, struct
 	enum where where;
 	if (ensure_dest(cp, dest, err) < 0 || resolve(cp, dest, out, err) < 0 || look(cp, sb_c(out), &st, &where, err) < 0)
 		return -1;
-	if (where != NOWHERE && S_ISDIR(st.st_mode))
+	if (where != NOWHERE && S_ISDIR(st.st_mode)) {
+		/* A heredoc's delimiter may be any word; as with sources its last component counts. */
+		name = path_base(name);
+		if (str_eq_c(name, ".") || str_eq_c(name, "..") || str_eq_c(name, "/"))
+			return err_set(err, ERR_INVALID, "'%.*s' is no file name", STR_ARG(name));
 		append(out, name);
+	}
 	/* A symlink as dest may lead anywhere. */
 	_cleanup_(sb_releasep) struct sb dir = { 0 };
 	sb_add_str(&dir, sb_str(out));

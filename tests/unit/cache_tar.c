@@ -248,6 +248,40 @@ static void test_attributes(void **state)
 	assert_memory_equal(value, "value", 5);
 }
 
+/* Holes in each form that GNU tar writes. */
+static void test_sparse(void **state)
+{
+	(void)state;
+	static const char *const forms[] = { "--format=gnu", "--format=posix --sparse-version=0.0", "--format=posix --sparse-version=0.1",
+					     "--format=posix --sparse-version=1.0" };
+	_cleanup_free_ char *file = xasprintf("%s/tars/holes", dir);
+	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_int_equal(pwrite(fd, "head", 4, 0), 4);
+	assert_int_equal(pwrite(fd, "middle", 6, 3000000), 6);
+	assert_int_equal(ftruncate(fd, 5000000), 0);
+	_cleanup_(sb_releasep) struct sb want = { 0 };
+	struct err *err = NULL;
+	assert_int_equal(io_read_fd(fd, file, &want, &err), 0);
+	close(fd);
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		_cleanup_free_ char *command = xasprintf("tar -C %s/tars -S %s -cf %s/tars/sparse.tar holes", dir, forms[i], dir);
+		_cleanup_(sb_releasep) struct sb out = { 0 }, got = { 0 };
+		int status;
+		struct proc_options o = { .argv = (const char *const[]){ "sh", "-c", command, NULL }, .fds = { -1, -1, 2 } };
+		assert_int_equal(proc_capture(&o, STR(""), 60000, &out, &status, &err), 0);
+		assert_int_equal(status, 0);
+		_cleanup_close_ int fs = -1;
+		struct tar_read_result r;
+		if (unpack("sparse.tar", NULL, &fs, &r, &err) < 0)
+			fail_msg("%s: %s", forms[i], err->msg);
+		assert_int_equal(io_read_file(fs, "holes", &got, &err), 0);
+		assert_true(str_eq(sb_str(&got), sb_str(&want)));
+		struct stat st;
+		assert_int_equal(fstatat(fs, "holes", &st, 0), 0);
+		assert_true(st.st_blocks * 512 < 1000000);
+	}
+}
+
 static void test_detect(void **state)
 {
 	(void)state;
@@ -269,7 +303,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile),    cmocka_unit_test(test_lies),   cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_attributes), cmocka_unit_test(test_detect),
+		cmocka_unit_test(test_attributes), cmocka_unit_test(test_sparse), cmocka_unit_test(test_detect),
 	};
 	if (geteuid() != 0) {
 		puts("owners and devices of tars need root");

@@ -108,7 +108,7 @@ static void mark(void *arg, struct str path)
 }
 
 struct how {
-	const char *from, *dest, *chown, *chmod, *heredoc;
+	const char *from, *dest, *chown, *chmod, *heredoc, *name;
 	bool unpack;
 	struct tree *tree;
 };
@@ -118,7 +118,7 @@ static int copy(struct fixture *f, struct how h, struct err **err)
 	struct selection sel = { .source = str_c(h.from) };
 	struct copy_source src = { .tree = h.tree ? h.tree : f->tree, .selection = &sel };
 	if (h.heredoc)
-		src = (struct copy_source){ .name = STR("EOF"), .content = str_c(h.heredoc) };
+		src = (struct copy_source){ .name = str_c(h.name ? h.name : "EOF"), .content = str_c(h.heredoc) };
 	struct copy_spec s = { .parent_fd = f->view, .fs_fd = cache_work_fs_fd(f->work), .sources = &src, .n_sources = 1,
 			       .dest = str_c(h.dest), .chmod = str_c(h.chmod), .unpack = h.unpack, .now_ns = NOW, .mark = mark, .mark_arg = f };
 	if (h.chown) {
@@ -226,6 +226,15 @@ static void test_files(void **state)
 	IS("here/EOF", "0644 0:0 now! f text\n");
 	COPY(&f, .heredoc = "again\n", .dest = "/here/EOF", .chown = "1:2", .chmod = "600");
 	IS("here/EOF", "0600 1:2 now! f again\n");
+	/* A delimiter can be any word: nothing leads out. */
+	COPY(&f, .heredoc = "out", .dest = "/here/", .name = "../../../up");
+	IS("here/up", "0644 0:0 now! f out");
+	COPY(&f, .heredoc = "out", .dest = "/", .name = "/etc/abs");
+	IS("abs", "0644 0:0 now! f out");
+	refused(&f, (struct how){ .heredoc = "x", .dest = "/here/", .name = ".." }, ERR_INVALID, "no file name");
+	refused(&f, (struct how){ .heredoc = "x", .dest = "/here/", .name = "a/.." }, ERR_INVALID, "no file name");
+	COPY(&f, .from = "a", .dest = "/../../../../clipped");
+	IS("clipped", "0640 0:0 1000 f A");
 	refused(&f, (struct how){ .from = "none", .dest = "/x" }, ERR_NOT_FOUND, "\"/none\": not found");
 	refused(&f, (struct how){ .from = "a", .dest = "/etc/conf/" }, ERR_INVALID, "mkdir /etc/conf: not a directory");
 	refused(&f, (struct how){ .from = "a", .dest = "/etc/conf/x" }, ERR_INVALID, "mkdir /etc/conf: not a directory");
