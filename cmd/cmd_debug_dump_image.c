@@ -16,7 +16,8 @@ static json_t *image_of(struct arena *a, struct str text)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct df_file *file, *directives;
-	return df_parse(a, text, &file, &directives, &e) < 0 ? json_null() : solver_image_dump(a, file);
+	return df_parse(a, text, &file, &directives, &e) < 0 ? json_null()
+							     : solver_image_dump(a, file);
 }
 
 static void print(const char *path, struct str text)

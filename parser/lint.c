@@ -8,50 +8,79 @@
 #define URL(x) STR("https://docs.docker.com/go/dockerfile/rule/" x "/")
 
 static const struct df_lint_info infos[LINT_RULES] = {
-	[LINT_STAGE_NAME_CASING] = { STR("StageNameCasing"), URL("stage-name-casing"), STR("Stage names should be lowercase"), false },
+	[LINT_STAGE_NAME_CASING] = { STR("StageNameCasing"), URL("stage-name-casing"),
+				     STR("Stage names should be lowercase"), false },
 	[LINT_FROM_AS_CASING] = { STR("FromAsCasing"), URL("from-as-casing"),
-		STR("The 'as' keyword should match the case of the 'from' keyword"), false },
+				  STR("The 'as' keyword should match the case of the 'from' keyword"),
+				  false },
 	[LINT_NO_EMPTY_CONTINUATION] = { STR("NoEmptyContinuation"), URL("no-empty-continuation"),
-		STR("Empty continuation lines will become errors in a future release"), false },
-	[LINT_CONSISTENT_INSTRUCTION_CASING] = { STR("ConsistentInstructionCasing"), URL("consistent-instruction-casing"),
-		STR("All commands within the Dockerfile should use the same casing (either upper or lower)"), false },
-	[LINT_DUPLICATE_STAGE_NAME] = { STR("DuplicateStageName"), URL("duplicate-stage-name"), STR("Stage names should be unique"), false },
+					 STR("Empty continuation lines will become errors in a future release"),
+					 false },
+	[LINT_CONSISTENT_INSTRUCTION_CASING] = { STR("ConsistentInstructionCasing"),
+						 URL("consistent-instruction-casing"),
+						 STR("All commands within the Dockerfile should use the same casing (either upper or lower)"),
+						 false },
+	[LINT_DUPLICATE_STAGE_NAME] = { STR("DuplicateStageName"), URL("duplicate-stage-name"),
+					STR("Stage names should be unique"), false },
 	[LINT_RESERVED_STAGE_NAME] = { STR("ReservedStageName"), URL("reserved-stage-name"),
-		STR("Reserved words should not be used as stage names"), false },
+				       STR("Reserved words should not be used as stage names"),
+				       false },
 	[LINT_JSON_ARGS_RECOMMENDED] = { STR("JSONArgsRecommended"), URL("json-args-recommended"),
-		STR("JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals"), false },
+					 STR("JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals"),
+					 false },
 	[LINT_MAINTAINER_DEPRECATED] = { STR("MaintainerDeprecated"), URL("maintainer-deprecated"),
-		STR("The MAINTAINER instruction is deprecated, use a label instead to define an image author"), false },
+					 STR("The MAINTAINER instruction is deprecated, use a label instead to define an image author"),
+					 false },
 	[LINT_UNDEFINED_ARG_IN_FROM] = { STR("UndefinedArgInFrom"), URL("undefined-arg-in-from"),
-		STR("FROM command must use declared ARGs"), false },
+					 STR("FROM command must use declared ARGs"), false },
 	[LINT_WORKDIR_RELATIVE_PATH] = { STR("WorkdirRelativePath"), URL("workdir-relative-path"),
-		STR("Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image "
-		    "changes"), false },
-	[LINT_UNDEFINED_VAR] = { STR("UndefinedVar"), URL("undefined-var"), STR("Variables should be defined before their use"), false },
-	[LINT_MULTIPLE_INSTRUCTIONS_DISALLOWED] = { STR("MultipleInstructionsDisallowed"), URL("multiple-instructions-disallowed"),
-		STR("Multiple instructions of the same type should not be used in the same stage"), false },
-	[LINT_LEGACY_KEY_VALUE_FORMAT] = { STR("LegacyKeyValueFormat"), URL("legacy-key-value-format"),
-		STR("Legacy key/value format with whitespace separator should not be used"), false },
+					 STR("Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image "
+					     "changes"),
+					 false },
+	[LINT_UNDEFINED_VAR] = { STR("UndefinedVar"), URL("undefined-var"),
+				 STR("Variables should be defined before their use"), false },
+	[LINT_MULTIPLE_INSTRUCTIONS_DISALLOWED] = { STR("MultipleInstructionsDisallowed"),
+						    URL("multiple-instructions-disallowed"),
+						    STR("Multiple instructions of the same type should not be used in the same stage"),
+						    false },
+	[LINT_LEGACY_KEY_VALUE_FORMAT] = { STR("LegacyKeyValueFormat"),
+					   URL("legacy-key-value-format"),
+					   STR("Legacy key/value format with whitespace separator should not be used"),
+					   false },
 	[LINT_INVALID_BASE_IMAGE_PLATFORM] = { STR("InvalidBaseImagePlatform"), STR(""),
-		STR("Base image platform does not match expected target platform"), false },
-	[LINT_REDUNDANT_TARGET_PLATFORM] = { STR("RedundantTargetPlatform"), URL("redundant-target-platform"),
-		STR("Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior"), false },
-	[LINT_SECRETS_USED_IN_ARG_OR_ENV] = { STR("SecretsUsedInArgOrEnv"), URL("secrets-used-in-arg-or-env"),
-		STR("Sensitive data should not be used in the ARG or ENV commands"), false },
-	[LINT_INVALID_DEFAULT_ARG_IN_FROM] = { STR("InvalidDefaultArgInFrom"), URL("invalid-default-arg-in-from"),
-		STR("Default value for global ARG results in an empty or invalid base image name"), false },
-	[LINT_FROM_PLATFORM_FLAG_CONST_DISALLOWED] = { STR("FromPlatformFlagConstDisallowed"), URL("from-platform-flag-const-disallowed"),
-		STR("FROM --platform flag should not use a constant value"), false },
+					       STR("Base image platform does not match expected target platform"),
+					       false },
+	[LINT_REDUNDANT_TARGET_PLATFORM] = { STR("RedundantTargetPlatform"),
+					     URL("redundant-target-platform"),
+					     STR("Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior"),
+					     false },
+	[LINT_SECRETS_USED_IN_ARG_OR_ENV] = { STR("SecretsUsedInArgOrEnv"),
+					      URL("secrets-used-in-arg-or-env"),
+					      STR("Sensitive data should not be used in the ARG or ENV commands"),
+					      false },
+	[LINT_INVALID_DEFAULT_ARG_IN_FROM] = { STR("InvalidDefaultArgInFrom"),
+					       URL("invalid-default-arg-in-from"),
+					       STR("Default value for global ARG results in an empty or invalid base image name"),
+					       false },
+	[LINT_FROM_PLATFORM_FLAG_CONST_DISALLOWED] = { STR("FromPlatformFlagConstDisallowed"),
+						       URL("from-platform-flag-const-disallowed"),
+						       STR("FROM --platform flag should not use a constant value"),
+						       false },
 	[LINT_COPY_IGNORED_FILE] = { STR("CopyIgnoredFile"), URL("copy-ignored-file"),
-		STR("Attempting to Copy file that is excluded by .dockerignore"), false },
-	[LINT_INVALID_DEFINITION_DESCRIPTION] = { STR("InvalidDefinitionDescription"), URL("invalid-definition-description"),
-		STR("Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If this is not "
-		    "intended to be a description comment, add an empty line or comment between the instruction and the comment."), true },
+				     STR("Attempting to Copy file that is excluded by .dockerignore"),
+				     false },
+	[LINT_INVALID_DEFINITION_DESCRIPTION] = { STR("InvalidDefinitionDescription"),
+						  URL("invalid-definition-description"),
+						  STR("Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If this is not "
+						      "intended to be a description comment, add an empty line or comment between the instruction and the comment."),
+						  true },
 	[LINT_EXPOSE_PROTO_CASING] = { STR("ExposeProtoCasing"), URL("expose-proto-casing"),
-		STR("Protocol in EXPOSE instruction should be lowercase"), false },
+				       STR("Protocol in EXPOSE instruction should be lowercase"),
+				       false },
 	[LINT_EXPOSE_INVALID_FORMAT] = { STR("ExposeInvalidFormat"), URL("expose-invalid-format"),
-		STR("IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error in a future "
-		    "release"), false },
+					 STR("IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error in a future "
+					     "release"),
+					 false },
 };
 
 const struct df_lint_info *df_lint_info(enum df_lint_rule rule)
@@ -85,7 +114,8 @@ static void set_rules(struct arena *a, struct str value, struct df_list *rules, 
 	}
 }
 
-static int set_option(struct arena *a, struct str part, struct df_lint_settings *s, struct err **err)
+static int set_option(struct arena *a, struct str part, struct df_lint_settings *s,
+		      struct err **err)
 {
 	struct str key = part, value = { 0 };
 	_cleanup_(sb_releasep) struct sb quoted = { 0 };
@@ -101,8 +131,10 @@ static int set_option(struct arena *a, struct str part, struct df_lint_settings 
 			_cleanup_(sb_releasep) struct sb bad = { 0 };
 			sb_add_goquote(&quoted, part);
 			sb_add_goquote(&bad, value);
-			return err_set(err, ERR_SYNTAX, "failed to parse check option %s: strconv.ParseBool: parsing %s: invalid syntax",
-				       sb_c(&quoted), sb_c(&bad));
+			return err_set(
+				err, ERR_SYNTAX,
+				"failed to parse check option %s: strconv.ParseBool: parsing %s: invalid syntax",
+				sb_c(&quoted), sb_c(&bad));
 		}
 	} else {
 		sb_add_goquote(&quoted, has_value ? key : part);
@@ -111,7 +143,8 @@ static int set_option(struct arena *a, struct str part, struct df_lint_settings 
 	return 0;
 }
 
-int df_lint_settings_parse(struct arena *a, struct str text, struct df_lint_settings *ret, struct err **err)
+int df_lint_settings_parse(struct arena *a, struct str text, struct df_lint_settings *ret,
+			   struct err **err)
 {
 	struct df_lint_settings s = { 0 };
 	struct str rest = blanks_off(text), part;
@@ -133,7 +166,8 @@ static struct str first_field(struct str s)
 	return str_cut(s, ' ', &head, &tail) ? head : s;
 }
 
-int df_lint_configure(struct df_lint *l, const struct df_file *file, struct str override, struct err **err)
+int df_lint_configure(struct df_lint *l, const struct df_file *file, struct str override,
+		      struct err **err)
 {
 	struct str text = override;
 	for (size_t i = 0; !text.p && file && i < file->n_directives; i++)
@@ -170,15 +204,19 @@ static struct df_lint_settings local_settings(struct df_lint *l, const struct df
 	return s;
 }
 
-static bool silent(const struct df_lint_info *info, const struct df_lint_settings *file, const struct df_lint_settings *local)
+static bool silent(const struct df_lint_info *info, const struct df_lint_settings *file,
+		   const struct df_lint_settings *local)
 {
 	if (info->experimental)
-		return !file->experimental_all && !local->experimental_all && !names(&file->experimental, info->name) &&
-		       !names(&local->experimental, info->name);
-	return file->skip_all || local->skip_all || names(&file->skip, info->name) || names(&local->skip, info->name);
+		return !file->experimental_all && !local->experimental_all &&
+			!names(&file->experimental, info->name) &&
+			!names(&local->experimental, info->name);
+	return file->skip_all || local->skip_all || names(&file->skip, info->name) ||
+		names(&local->skip, info->name);
 }
 
-void df_lint_warn(struct df_lint *l, enum df_lint_rule rule, const struct df_instruction *local, struct span at, const char *fmt, ...)
+void df_lint_warn(struct df_lint *l, enum df_lint_rule rule, const struct df_instruction *local,
+		  struct span at, const char *fmt, ...)
 {
 	if (!l)
 		return;
@@ -192,7 +230,9 @@ void df_lint_warn(struct df_lint *l, enum df_lint_rule rule, const struct df_ins
 		mem_fail();
 	va_end(ap);
 	struct df_lint_warning *w = arena_new_of(l->a, struct df_lint_warning);
-	*w = (struct df_lint_warning){ .rule = rule, .message = arena_str(l->a, str_c(text)), .at = at };
+	*w = (struct df_lint_warning){ .rule = rule,
+				       .message = arena_str(l->a, str_c(text)),
+				       .at = at };
 	if (l->last)
 		l->last->next = w;
 	else
@@ -233,7 +273,8 @@ static int compare(const void *x, const void *y)
 const struct df_lint_warning **df_lint_by_line(const struct df_lint *l)
 {
 	_cleanup_free_ struct placed *v = xcalloc(l->n + 1, sizeof(*v));
-	const struct df_lint_warning **sorted = xcalloc(l->n + 1, sizeof(const struct df_lint_warning *));
+	const struct df_lint_warning **sorted =
+		xcalloc(l->n + 1, sizeof(const struct df_lint_warning *));
 	size_t n = 0;
 	for (const struct df_lint_warning *w = l->first; w; w = w->next, n++)
 		v[n] = (struct placed){ w, n };
@@ -271,7 +312,8 @@ static struct str stage_word(const struct df_instruction *from)
 	return str_sub(s, begin, s.n);
 }
 
-static void description(struct df_lint *l, const struct df_instruction *ins, const char *keyword, const struct str *keys, size_t n)
+static void description(struct df_lint *l, const struct df_instruction *ins, const char *keyword,
+			const struct str *keys, size_t n)
 {
 	if (!ins->comments.n || !n)
 		return;
@@ -279,14 +321,16 @@ static void description(struct df_lint *l, const struct df_instruction *ins, con
 	for (size_t i = 0; i < n; i++)
 		if (str_eq(keys[i], word))
 			return;
-	df_lint_warn(l, LINT_INVALID_DEFINITION_DESCRIPTION, ins, ins->at, "Comment for %s should follow the format: `# %.*s <description>`",
-		     keyword, STR_ARG(n > 1 ? STR("<arg_key>") : keys[0]));
+	df_lint_warn(l, LINT_INVALID_DEFINITION_DESCRIPTION, ins, ins->at,
+		     "Comment for %s should follow the format: `# %.*s <description>`", keyword,
+		     STR_ARG(n > 1 ? STR("<arg_key>") : keys[0]));
 }
 
 static void construction(struct df_lint *l, const struct df_instruction *ins)
 {
 	if (ins->kind == DF_MAINTAINER)
-		df_lint_warn(l, LINT_MAINTAINER_DEPRECATED, ins, ins->at, "Maintainer instruction is deprecated in favor of using label");
+		df_lint_warn(l, LINT_MAINTAINER_DEPRECATED, ins, ins->at,
+			     "Maintainer instruction is deprecated in favor of using label");
 	if (ins->kind != DF_ARG || !ins->n_pairs)
 		return;
 	struct str *keys = arena_array_of(l->a, struct str, ins->n_pairs);
@@ -302,10 +346,12 @@ static void from(struct df_lint *l, const struct df_stage *st)
 		return;
 	struct str name = stage_word(ins);
 	if (has_upper(name))
-		df_lint_warn(l, LINT_STAGE_NAME_CASING, ins, st->at, "Stage name '%.*s' should be lowercase", STR_ARG(name));
+		df_lint_warn(l, LINT_STAGE_NAME_CASING, ins, st->at,
+			     "Stage name '%.*s' should be lowercase", STR_ARG(name));
 	bool lower = !has_upper(ins->keyword), upper = !has_lower(ins->keyword);
 	if ((lower && has_upper(st->as_keyword)) || (upper && has_lower(st->as_keyword)))
-		df_lint_warn(l, LINT_FROM_AS_CASING, ins, st->at, "'%.*s' and '%.*s' keywords' casing do not match",
+		df_lint_warn(l, LINT_FROM_AS_CASING, ins, st->at,
+			     "'%.*s' and '%.*s' keywords' casing do not match",
 			     STR_ARG(st->as_keyword), STR_ARG(ins->keyword));
 	description(l, ins, "FROM", &st->name, 1);
 }
@@ -318,11 +364,14 @@ static void stage_names(struct df_lint *l, const struct df_file *f)
 		if (!st->name.p)
 			continue;
 		if (str_eq_c(st->name, "scratch") || str_eq_c(st->name, "context"))
-			df_lint_warn(l, LINT_RESERVED_STAGE_NAME, NULL, st->at,
-				     "Stage name should not use the same name as reserved stage \"%.*s\"", STR_ARG(st->name));
+			df_lint_warn(
+				l, LINT_RESERVED_STAGE_NAME, NULL, st->at,
+				"Stage name should not use the same name as reserved stage \"%.*s\"",
+				STR_ARG(st->name));
 		if (map_put(&seen, st->name, &seen))
 			df_lint_warn(l, LINT_DUPLICATE_STAGE_NAME, NULL, st->at,
-				     "Duplicate stage name \"%.*s\", stage names should be unique", STR_ARG(st->name));
+				     "Duplicate stage name \"%.*s\", stage names should be unique",
+				     STR_ARG(st->name));
 	}
 	map_release(&seen);
 }
@@ -331,8 +380,8 @@ static void keyword_casing(struct df_lint *l, const struct df_instruction *ins, 
 {
 	if (lower ? has_upper(ins->keyword) : has_lower(ins->keyword))
 		df_lint_warn(l, LINT_CONSISTENT_INSTRUCTION_CASING, NULL, ins->at,
-			     "Command '%.*s' should match the case of the command majority (%s)", STR_ARG(ins->keyword),
-			     lower ? "lowercase" : "uppercase");
+			     "Command '%.*s' should match the case of the command majority (%s)",
+			     STR_ARG(ins->keyword), lower ? "lowercase" : "uppercase");
 }
 
 static void keywords_casing(struct df_lint *l, const struct df_file *f)
@@ -359,7 +408,8 @@ void df_lint_syntax(struct df_lint *l, const struct df_file *f)
 	if (!l)
 		return;
 	for (size_t i = 0; i < f->n_empty_continuations; i++) {
-		struct span at = { .line = f->empty_continuations[i], .last = f->empty_continuations[i] };
+		struct span at = { .line = f->empty_continuations[i],
+				   .last = f->empty_continuations[i] };
 		df_lint_warn(l, LINT_NO_EMPTY_CONTINUATION, NULL, at, "Empty continuation line");
 	}
 	for (size_t i = 0; i < f->n_global_args; i++)
@@ -390,8 +440,9 @@ static bool has_token(struct str name, const char *const *words)
 
 bool df_lint_is_secret(struct str name)
 {
-	static const char *const secret[] = { "apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd",
-					      "secret", "token", NULL };
+	static const char *const secret[] = { "apikey", "auth",     "credential", "credentials",
+					      "key",    "password", "pword",      "passwd",
+					      "secret", "token",    NULL };
 	static const char *const harmless[] = { "public", "file", "version", NULL };
 	return has_token(name, secret) && !has_token(name, harmless);
 }

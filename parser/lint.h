@@ -14,16 +14,33 @@
 #include "parser/dockerfile.h"
 
 enum df_lint_rule {
-	LINT_STAGE_NAME_CASING, LINT_FROM_AS_CASING, LINT_NO_EMPTY_CONTINUATION, LINT_CONSISTENT_INSTRUCTION_CASING,
-	LINT_DUPLICATE_STAGE_NAME, LINT_RESERVED_STAGE_NAME, LINT_JSON_ARGS_RECOMMENDED, LINT_MAINTAINER_DEPRECATED,
-	LINT_UNDEFINED_ARG_IN_FROM, LINT_WORKDIR_RELATIVE_PATH, LINT_UNDEFINED_VAR, LINT_MULTIPLE_INSTRUCTIONS_DISALLOWED,
-	LINT_LEGACY_KEY_VALUE_FORMAT, LINT_INVALID_BASE_IMAGE_PLATFORM, LINT_REDUNDANT_TARGET_PLATFORM, LINT_SECRETS_USED_IN_ARG_OR_ENV,
-	LINT_INVALID_DEFAULT_ARG_IN_FROM, LINT_FROM_PLATFORM_FLAG_CONST_DISALLOWED, LINT_COPY_IGNORED_FILE,
-	LINT_INVALID_DEFINITION_DESCRIPTION, LINT_EXPOSE_PROTO_CASING, LINT_EXPOSE_INVALID_FORMAT, LINT_RULES,
+	LINT_STAGE_NAME_CASING,
+	LINT_FROM_AS_CASING,
+	LINT_NO_EMPTY_CONTINUATION,
+	LINT_CONSISTENT_INSTRUCTION_CASING,
+	LINT_DUPLICATE_STAGE_NAME,
+	LINT_RESERVED_STAGE_NAME,
+	LINT_JSON_ARGS_RECOMMENDED,
+	LINT_MAINTAINER_DEPRECATED,
+	LINT_UNDEFINED_ARG_IN_FROM,
+	LINT_WORKDIR_RELATIVE_PATH,
+	LINT_UNDEFINED_VAR,
+	LINT_MULTIPLE_INSTRUCTIONS_DISALLOWED,
+	LINT_LEGACY_KEY_VALUE_FORMAT,
+	LINT_INVALID_BASE_IMAGE_PLATFORM,
+	LINT_REDUNDANT_TARGET_PLATFORM,
+	LINT_SECRETS_USED_IN_ARG_OR_ENV,
+	LINT_INVALID_DEFAULT_ARG_IN_FROM,
+	LINT_FROM_PLATFORM_FLAG_CONST_DISALLOWED,
+	LINT_COPY_IGNORED_FILE,
+	LINT_INVALID_DEFINITION_DESCRIPTION,
+	LINT_EXPOSE_PROTO_CASING,
+	LINT_EXPOSE_INVALID_FORMAT,
+	LINT_RULES,
 };
 
 struct df_lint_info {
-	struct str name, url, description;   /* url empty: none */
+	struct str name, url, description; /* url empty: none */
 	bool experimental;
 };
 
@@ -37,13 +54,13 @@ struct df_lint_warning {
 	enum df_lint_rule rule;
 	struct str message;
 	struct span at;
-	const struct df_lint_warning *next;  /* in order of finding */
+	const struct df_lint_warning *next; /* in order of finding */
 };
 
 /* A collector. Zeroed with an arena it is valid: default settings, nothing found. */
 struct df_lint {
 	struct arena *a;
-	struct df_lint_settings settings;    /* of the file */
+	struct df_lint_settings settings; /* of the file */
 	const struct df_lint_warning *first;
 	struct df_lint_warning *last;
 	size_t n;
@@ -53,16 +70,18 @@ struct df_lint {
 const struct df_lint_info *df_lint_info(enum df_lint_rule rule);
 
 /* Parses the value of a check option ("skip=A,B;error=true"). ERR_SYNTAX "invalid check option …", without a place. */
-NODISCARD int df_lint_settings_parse(struct arena *a, struct str text, struct df_lint_settings *ret, struct err **err);
+NODISCARD int df_lint_settings_parse(struct arena *a, struct str text, struct df_lint_settings *ret,
+				     struct err **err);
 
 /* Takes the file's setting: `override` (BUILDKIT_DOCKERFILE_CHECK, taken whole) where its p is not NULL, else the directive `check`,
  * cut at its first blank. `file` may be what df_parse() leaves when it fails. ERR_SYNTAX "failed to parse check options: …". */
-NODISCARD int df_lint_configure(struct df_lint *l, const struct df_file *file, struct str override, struct err **err);
+NODISCARD int df_lint_configure(struct df_lint *l, const struct df_file *file, struct str override,
+				struct err **err);
 
 /* Reports a warning unless the settings silence its rule. l NULL: nothing is done. `local`: the instruction whose own `# check=`
  * counts too, or NULL. */
-void df_lint_warn(struct df_lint *l, enum df_lint_rule rule, const struct df_instruction *local, struct span at, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+void df_lint_warn(struct df_lint *l, enum df_lint_rule rule, const struct df_instruction *local,
+		  struct span at, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* The rules that need the text alone: NoEmptyContinuation … ConsistentInstructionCasing, in BuildKit's order. */
 void df_lint_syntax(struct df_lint *l, const struct df_file *f);

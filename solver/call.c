@@ -81,7 +81,8 @@ static json_t *sources(struct str name, struct str text)
 	return list;
 }
 
-json_t *call_check_json(const struct df_lint *lint, const struct err *error, struct str name, struct str text)
+json_t *call_check_json(const struct df_lint *lint, const struct err *error, struct str name,
+			struct str text)
 {
 	json_t *j = json_object(), *list = json_array();
 	size_t left = MAX_LINES;
@@ -112,7 +113,7 @@ json_t *call_check_json(const struct df_lint *lint, const struct err *error, str
 enum { MAX_COLUMNS = 3 };
 
 struct table {
-	VEC(struct str) cells;        /* row by row */
+	VEC(struct str) cells; /* row by row */
 	size_t columns, gap;
 };
 
@@ -145,7 +146,8 @@ static void print_table(struct table *t, struct sb *out)
 	for (size_t i = 0; i < t->cells.n; i++) {
 		bool last = i % t->columns == t->columns - 1;
 		sb_add_str(out, t->cells.v[i]);
-		for (size_t w = width(t->cells.v[i]); !last && w < widest[i % t->columns] + t->gap; w++)
+		for (size_t w = width(t->cells.v[i]); !last && w < widest[i % t->columns] + t->gap;
+		     w++)
 			sb_add_ch(out, ' ');
 		if (last)
 			sb_add_ch(out, '\n');
@@ -189,7 +191,8 @@ void call_outline_text(const struct plan_outline *o, struct sb *out)
 	needs_text("SSH", o->ssh, o->n_ssh, out);
 }
 
-static void put_needs(json_t *j, const char *name, const struct plan_need *v, size_t n, size_t *left)
+static void put_needs(json_t *j, const char *name, const struct plan_need *v, size_t n,
+		      size_t *left)
 {
 	json_t *list = json_array();
 	for (size_t i = 0; i < n; i++) {
@@ -243,7 +246,8 @@ void call_targets_text(const struct df_file *f, struct sb *out)
 		const struct df_stage *st = &f->stages[i];
 		struct str name = st->name;
 		if (i == f->n_stages - 1)
-			name = name.n ? arena_printf(a, "%.*s (default)", STR_ARG(name)) : STR("(default)");
+			name = name.n ? arena_printf(a, "%.*s (default)", STR_ARG(name))
+				      : STR("(default)");
 		row(&t, name, st->description, STR(""));
 	}
 	print_table(&t, out);

@@ -3,8 +3,8 @@
 #include "parser/parse.h"
 #include "solver/config.h"
 
-int solver_parse(struct arena *a, struct str text, const struct plan_options *o, struct df_lint *lint, struct df_file **ret,
-		 struct err **err)
+int solver_parse(struct arena *a, struct str text, const struct plan_options *o,
+		 struct df_lint *lint, struct df_file **ret, struct err **err)
 {
 	struct df_file *file, *directives = NULL;
 	struct err *bad = NULL;
@@ -26,15 +26,19 @@ int solver_parse(struct arena *a, struct str text, const struct plan_options *o,
 static const struct oci_image *assumed_image(struct arena *a, const struct oci_platform *p)
 {
 	struct oci_image *image = arena_new_of(a, struct oci_image);
-	*image = (struct oci_image){ .platform = *p, .created_ns = INT64_MIN, .n_history = 1, .n_diff_ids = 1 };
+	*image = (struct oci_image){
+		.platform = *p, .created_ns = INT64_MIN, .n_history = 1, .n_diff_ids = 1
+	};
 	config_list_add(a, &image->config.env, STR("PATH=" CONFIG_PATH));
 	image->history = arena_new_of(a, struct oci_history);
-	image->history[0] = (struct oci_history){ .created_ns = INT64_MIN, .created_by = STR("base") };
+	image->history[0] =
+		(struct oci_history){ .created_ns = INT64_MIN, .created_by = STR("base") };
 	image->diff_ids = arena_new_of(a, struct digest);
 	return image;
 }
 
-int solver_plan_assumed(struct arena *a, const struct df_file *f, const struct plan_options *o, struct plan **ret, struct err **err)
+int solver_plan_assumed(struct arena *a, const struct df_file *f, const struct plan_options *o,
+			struct plan **ret, struct err **err)
 {
 	struct plan_bases *bases;
 	if (plan_bases(a, f, o, &bases, err) < 0)
@@ -53,8 +57,12 @@ int solver_plan_assumed(struct arena *a, const struct df_file *f, const struct p
 
 struct plan_options solver_dump_options(void)
 {
-	struct oci_platform p = { .os = STR("linux"), .arch = STR("amd64"), .variant = STR(""), .os_version = STR("") };
-	return (struct plan_options){ .build_platform = p, .target_platform = p, .no_client = true, .check_only = true };
+	struct oci_platform p = {
+		.os = STR("linux"), .arch = STR("amd64"), .variant = STR(""), .os_version = STR("")
+	};
+	return (struct plan_options){
+		.build_platform = p, .target_platform = p, .no_client = true, .check_only = true
+	};
 }
 
 /* ---- check */
@@ -120,7 +128,8 @@ static json_t *config(const struct oci_image *image)
 	_cleanup_(sb_releasep) struct sb text = { 0 };
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(json_unrefp) json_t *whole = NULL;
-	if (oci_image_print(image, &text, &e) < 0 || !(whole = json_parse(sb_str(&text), "image config", &e)))
+	if (oci_image_print(image, &text, &e) < 0 ||
+	    !(whole = json_parse(sb_str(&text), "image config", &e)))
 		return json_null();
 	json_t *c = json_object_get(whole, "config");
 	return c ? json_incref(c) : json_object();
@@ -139,7 +148,8 @@ json_t *solver_image_dump(struct arena *a, const struct df_file *f)
 		json_put_str(j, "author", plan->image.author);
 	json_put(j, "config", config(&plan->image));
 	for (size_t i = 0; i < plan->image.n_history; i++)
-		add_history(history, plan->image.history[i].created_by, plan->image.history[i].empty_layer);
+		add_history(history, plan->image.history[i].created_by,
+			    plan->image.history[i].empty_layer);
 	for (size_t i = 0; i < plan->n_history; i++)
 		add_history(history, plan->history[i].created_by, !plan->history[i].step);
 	json_put(j, "history", history);

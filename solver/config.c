@@ -54,7 +54,9 @@ struct oci_image config_inherit(struct arena *a, const struct oci_image *from)
 
 struct oci_image config_scratch(struct arena *a, const struct oci_platform *p)
 {
-	struct oci_image image = { .platform = *p, .created_ns = INT64_MIN, .config.working_dir = STR("/") };
+	struct oci_image image = { .platform = *p,
+				   .created_ns = INT64_MIN,
+				   .config.working_dir = STR("/") };
 	config_list_add(a, &image.config.env, STR("PATH=" CONFIG_PATH));
 	return image;
 }

@@ -30,7 +30,9 @@ void config_list_add(struct arena *a, struct oci_list *list, struct str item);
 
 /* Texts one after the other, NUL bytes and all (which printf's %s would end at). */
 struct str config_text(struct arena *a, const struct str *parts, size_t n);
-#define CONFIG_TEXT(a, ...) config_text((a), (const struct str[]){ __VA_ARGS__ }, sizeof((const struct str[]){ __VA_ARGS__ }) / sizeof(struct str))
+#define CONFIG_TEXT(a, ...)                                                                        \
+	config_text((a), (const struct str[]){ __VA_ARGS__ },                                      \
+		    sizeof((const struct str[]){ __VA_ARGS__ }) / sizeof(struct str))
 /* A text as Go's %q has it. */
 struct str config_quoted(struct arena *a, struct str s);
 /* Go's %v of a list: [a b]; its %q: ["a" "b"]. */

@@ -38,8 +38,8 @@ static void automatic_args(struct plan_bases *b)
 }
 
 /* Expands with the values of a list; neither split nor linted. `uses` (may be NULL) collects the names that have a value. */
-static int expand_with(struct plan_bases *b, const struct plan_env *vars, struct str word, struct plan_names *uses, struct str *ret,
-		       struct err **err)
+static int expand_with(struct plan_bases *b, const struct plan_env *vars, struct str word,
+		       struct plan_names *uses, struct str *ret, struct err **err)
 {
 	struct plan_scope scope = plan_scope(b->a, vars);
 	scope.matched = uses;
@@ -49,8 +49,8 @@ static int expand_with(struct plan_bases *b, const struct plan_env *vars, struct
 	return r;
 }
 
-static int global_arg(struct plan_bases *b, const struct df_pair *p, bool given, struct plan_env *vars, struct plan_global *g,
-		      struct err **err)
+static int global_arg(struct plan_bases *b, const struct df_pair *p, bool given,
+		      struct plan_env *vars, struct plan_global *g, struct err **err)
 {
 	const struct plan_pair *arg = given ? plan_build_arg(b->o, p->name) : NULL;
 	struct str *value = &g->info.value;
@@ -72,7 +72,9 @@ static int global_args(struct plan_bases *b, bool given, struct plan_env *vars, 
 		const struct df_instruction *ins = b->f->global_args[i];
 		for (size_t k = 0; k < ins->n_pairs; k++) {
 			const struct df_pair *p = &ins->pairs[k];
-			struct plan_global g = { .info = { .name = p->name, .description = p->description, .at = ins->at } };
+			struct plan_global g = { .info = { .name = p->name,
+							   .description = p->description,
+							   .at = ins->at } };
 			if (global_arg(b, p, given, vars, &g, err) < 0)
 				return err_at(err, ins->at);
 			if (given)
@@ -98,8 +100,10 @@ static void lint_defaults(struct plan_bases *b)
 		if (expand_with(b, &vars, st->base, NULL, &name, &ignored) < 0)
 			return;
 		if (ref_parse(b->a, name, &ref, &bad) < 0)
-			df_lint_warn(b->lint, LINT_INVALID_DEFAULT_ARG_IN_FROM, NULL, st->at,
-				     "Default value for ARG %.*s results in empty or invalid base image name", STR_ARG(st->base));
+			df_lint_warn(
+				b->lint, LINT_INVALID_DEFAULT_ARG_IN_FROM, NULL, st->at,
+				"Default value for ARG %.*s results in empty or invalid base image name",
+				STR_ARG(st->base));
 	}
 }
 
@@ -116,11 +120,13 @@ static int epoch_of_stage(const struct df_stage *st, struct err **err)
 	for (size_t i = 0; i < st->n_instructions; i++) {
 		const struct df_instruction *ins = st->instructions[i];
 		bool remote = ins->kind == DF_ADD && ins->words.n == 1 && !ins->n_inline_files &&
-			      (str_starts(ins->words.v[0].text, STR("http://")) || str_starts(ins->words.v[0].text, STR("https://")) ||
-			       str_starts(ins->words.v[0].text, STR("git://")));
+			(str_starts(ins->words.v[0].text, STR("http://")) ||
+			 str_starts(ins->words.v[0].text, STR("https://")) ||
+			 str_starts(ins->words.v[0].text, STR("git://")));
 		adds += remote;
 		if (ins->kind != DF_ARG && (!remote || adds > 1)) {
-			err_set(err, ERR_SYNTAX, "SOURCE_DATE_EPOCH stage source must be a single HTTP(S) or Git ADD");
+			err_set(err, ERR_SYNTAX,
+				"SOURCE_DATE_EPOCH stage source must be a single HTTP(S) or Git ADD");
 			return err_at(err, st->at);
 		}
 	}
@@ -137,10 +143,11 @@ static int epoch(struct plan_bases *b, struct err **err)
 	else if (!plan_env_get(&b->globals, name, &value))
 		return 0;
 	if (!value.n || str_eq_c(value, "context"))
-		return 0;   /* the time of a local context is not set */
+		return 0; /* the time of a local context is not set */
 	_cleanup_(err_dropp) struct err *ignored = NULL;
 	bool minus = value.p[0] == '-';
-	if (str_int(str_sub(value, minus, value.n), 0, INT64_MAX / 1000000000, &b->epoch_s, &ignored) == 0) {
+	if (str_int(str_sub(value, minus, value.n), 0, INT64_MAX / 1000000000, &b->epoch_s,
+		    &ignored) == 0) {
 		b->epoch_s = minus ? -b->epoch_s : b->epoch_s;
 		b->has_epoch = true;
 		return 0;
@@ -159,8 +166,9 @@ static int epoch(struct plan_bases *b, struct err **err)
 /* ---- FROM */
 
 /* A word of FROM over the global ARGs: names found in *matched, others in *unmatched and reported. */
-static int expand_from(struct plan_bases *b, const struct df_stage *st, struct str word, struct plan_names *matched,
-		       struct plan_names *unmatched, struct str *ret, struct err **err)
+static int expand_from(struct plan_bases *b, const struct df_stage *st, struct str word,
+		       struct plan_names *matched, struct plan_names *unmatched, struct str *ret,
+		       struct err **err)
 {
 	struct plan_scope scope = plan_scope(b->a, &b->globals);
 	struct df_expansion x = { .escape = b->f->escape };
@@ -173,7 +181,8 @@ static int expand_from(struct plan_bases *b, const struct df_stage *st, struct s
 			continue;
 		struct str near = df_near(name, b->declared.v, b->declared.n, false);
 		df_lint_warn(b->lint, LINT_UNDEFINED_ARG_IN_FROM, st->from, st->at,
-			     near.p ? "FROM argument '%.*s' is not declared (did you mean %.*s?)" : "FROM argument '%.*s' is not declared",
+			     near.p ? "FROM argument '%.*s' is not declared (did you mean %.*s?)"
+				    : "FROM argument '%.*s' is not declared",
 			     STR_ARG(name), STR_ARG(near));
 	}
 	VEC_RELEASE(&x.unmatched);
@@ -185,18 +194,20 @@ static bool holds(struct str s, struct str part)
 	return str_find_str(s, part, 0) != SIZE_MAX;
 }
 
-static void lint_platform(struct plan_bases *b, const struct df_stage *st, struct str value, const struct plan_names *matched,
-			  const struct plan_names *unmatched)
+static void lint_platform(struct plan_bases *b, const struct df_stage *st, struct str value,
+			  const struct plan_names *matched, const struct plan_names *unmatched)
 {
 	struct str target = { 0 };
 	struct oci_platform p;
 	_cleanup_(err_dropp) struct err *ignored = NULL;
 	if (matched->n == 1 && !unmatched->n && str_eq_c(matched->v[0], "TARGETPLATFORM") &&
 	    plan_env_get(&b->globals, STR("TARGETPLATFORM"), &target) && str_eq(value, target))
-		df_lint_warn(b->lint, LINT_REDUNDANT_TARGET_PLATFORM, st->from, st->at,
-			     "Setting platform to predefined %.*s in FROM is redundant as this is the default behavior",
-			     STR_ARG(st->platform));
-	if (matched->n || unmatched->n || oci_platform_parse(b->a, value, &b->o->build_platform, &p, &ignored) < 0)
+		df_lint_warn(
+			b->lint, LINT_REDUNDANT_TARGET_PLATFORM, st->from, st->at,
+			"Setting platform to predefined %.*s in FROM is redundant as this is the default behavior",
+			STR_ARG(st->platform));
+	if (matched->n || unmatched->n ||
+	    oci_platform_parse(b->a, value, &b->o->build_platform, &p, &ignored) < 0)
 		return;
 	if (st->name.p && (holds(st->name, p.os) || holds(st->name, p.arch)))
 		return;
@@ -220,7 +231,8 @@ static int platform(struct plan_bases *b, struct plan_state *s, struct err **err
 		return err_wrap(err, "failed to process arguments for platform ");
 	lint_platform(b, s->st, value, &matched, &unmatched);
 	use(b, s, &matched);
-	if (value.n && oci_platform_parse(b->a, value, &b->o->build_platform, &s->platform, &bad) == 0) {
+	if (value.n &&
+	    oci_platform_parse(b->a, value, &b->o->build_platform, &s->platform, &bad) == 0) {
 		s->has_platform = true;
 		return 0;
 	}
@@ -228,10 +240,15 @@ static int platform(struct plan_bases *b, struct plan_state *s, struct err **err
 	for (size_t i = 0; i < unmatched.n && !near.p; i++)
 		near = plan_env_near(b->a, &b->globals, unmatched.v[i]);
 	if (!value.n)
-		return err_set(err, ERR_SYNTAX, near.p ? "empty platform value from expression %.*s (did you mean %.*s?)" :
-			       "empty platform value from expression %.*s", STR_ARG(s->st->platform), STR_ARG(near));
-	return err_set(err, ERR_SYNTAX, near.p ? "failed to parse platform %.*s: %s (did you mean %.*s?)" :
-		       "failed to parse platform %.*s: %s", STR_ARG(s->st->platform), bad->msg, STR_ARG(near));
+		return err_set(
+			err, ERR_SYNTAX,
+			near.p ? "empty platform value from expression %.*s (did you mean %.*s?)"
+			       : "empty platform value from expression %.*s",
+			STR_ARG(s->st->platform), STR_ARG(near));
+	return err_set(err, ERR_SYNTAX,
+		       near.p ? "failed to parse platform %.*s: %s (did you mean %.*s?)"
+			      : "failed to parse platform %.*s: %s",
+		       STR_ARG(s->st->platform), bad->msg, STR_ARG(near));
 }
 
 /* The nearest stage above of exactly that name. */
@@ -259,7 +276,8 @@ static int from_line(struct plan_bases *b, const struct df_stage *st, struct err
 	if (expand_from(b, st, st->base, &matched, &unmatched, &base, err) < 0)
 		return -1;
 	if (!base.n)
-		return err_set(err, ERR_SYNTAX, "base name (%.*s) should not be blank", STR_ARG(st->base));
+		return err_set(err, ERR_SYNTAX, "base name (%.*s) should not be blank",
+			       STR_ARG(st->base));
 	struct plan_state *above = stage_above(b, base);
 	struct plan_state *s = plan_state_new(b);
 	s->st = st;
@@ -272,14 +290,16 @@ static int from_line(struct plan_bases *b, const struct df_stage *st, struct err
 	s->cmds = arena_array_of(b->a, struct plan_cmd, st->n_instructions);
 	s->n_cmds = st->n_instructions;
 	for (size_t i = 0; i < s->n_cmds; i++)
-		s->cmds[i] = (struct plan_cmd){ .ins = st->instructions[i], .at = st->instructions[i]->at };
+		s->cmds[i] = (struct plan_cmd){ .ins = st->instructions[i],
+						.at = st->instructions[i]->at };
 	count_steps(s);
 	use(b, s, &matched);
 	if (st->platform.p && platform(b, s, err) < 0)
 		return -1;
 	if (!st->name.p || b->o->no_client)
 		return 0;
-	if (plan_context_find(b, st->name, s->has_platform ? &s->platform : NULL, &s->context, err) < 0)
+	if (plan_context_find(b, st->name, s->has_platform ? &s->platform : NULL, &s->context,
+			      err) < 0)
 		return -1;
 	if (s->context) {
 		s->replaced = true;
@@ -309,14 +329,22 @@ static int find_target(struct plan_bases *b, struct err **err)
 		return 0;
 	struct str near = df_near(b->o->target, names, n, true);
 	struct str quoted = config_quoted(b->a, b->o->target);
-	return err_set(err, ERR_SYNTAX, near.p ? "target stage %.*s could not be found (did you mean %.*s?)" :
-		       "target stage %.*s could not be found", STR_ARG(quoted), STR_ARG(near));
+	return err_set(err, ERR_SYNTAX,
+		       near.p ? "target stage %.*s could not be found (did you mean %.*s?)"
+			      : "target stage %.*s could not be found",
+		       STR_ARG(quoted), STR_ARG(near));
 }
 
-int plan_bases(struct arena *a, const struct df_file *f, const struct plan_options *o, struct plan_bases **ret, struct err **err)
+int plan_bases(struct arena *a, const struct df_file *f, const struct plan_options *o,
+	       struct plan_bases **ret, struct err **err)
 {
 	struct plan_bases *b = arena_new_of(a, struct plan_bases);
-	*b = (struct plan_bases){ .a = a, .f = f, .o = o, .lint = o->lint, .n_stages = f->n_stages, .arena_before = arena_used(a) };
+	*b = (struct plan_bases){ .a = a,
+				  .f = f,
+				  .o = o,
+				  .lint = o->lint,
+				  .n_stages = f->n_stages,
+				  .arena_before = arena_used(a) };
 	if (!f->n_stages)
 		return err_set(err, ERR_SYNTAX, "dockerfile contains no stages to build");
 	if (f->n_stages > MAX_STAGES)

@@ -6,7 +6,8 @@ static bool word_of(struct str s, const char *extra)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && (!c || !strchr(extra, c)))
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+		    (!c || !strchr(extra, c)))
 			return false;
 	}
 	return s.n > 0;
@@ -31,7 +32,8 @@ static bool is_git(struct str s)
 			end++;
 		return str_ends(str_sub(s, 0, end), STR(".git"));
 	}
-	return str_cut(s, '@', &user, &rest) && str_cut(rest, ':', &host, &path) && word_of(user, "_-") && word_of(host, ".-");
+	return str_cut(s, '@', &user, &rest) && str_cut(rest, ':', &host, &path) &&
+		word_of(user, "_-") && word_of(host, ".-");
 }
 
 /* ---- --chmod */
@@ -61,8 +63,10 @@ static int check_chmod(struct str mode, struct err **err)
 	if (octal && value <= 07777)
 		return 0;
 	if (octal || (mode.n && mode.p[0] >= '0' && mode.p[0] <= '9'))
-		return err_set(err, ERR_SYNTAX, "invalid chmod parameter: '%.*s'. it should be octal string and between 0 and 07777",
-			       STR_ARG(mode));
+		return err_set(
+			err, ERR_SYNTAX,
+			"invalid chmod parameter: '%.*s'. it should be octal string and between 0 and 07777",
+			STR_ARG(mode));
 	struct str rest = mode, clause;
 	for (bool more = true; more;) {
 		more = str_cut(rest, ',', &clause, &rest);
@@ -82,20 +86,23 @@ static int expand_flag(const struct plan_at *p, struct str flag, struct str *ret
 	if (plan_expand(p, flag, &value, err) < 0)
 		return -1;
 	if (value.n)
-		*ret = value;   /* one that expands to nothing is as if it were not there */
+		*ret = value; /* one that expands to nothing is as if it were not there */
 	return 0;
 }
 
-static int expand(const struct plan_at *p, struct plan_step *step, struct str *dest, struct err **err)
+static int expand(const struct plan_at *p, struct plan_step *step, struct str *dest,
+		  struct err **err)
 {
 	const struct df_instruction *ins = p->cmd->ins;
 	struct arena *a = p->b->a;
-	if (expand_flag(p, ins->chown, &step->chown, err) < 0 || expand_flag(p, ins->chmod, &step->chmod, err) < 0 ||
+	if (expand_flag(p, ins->chown, &step->chown, err) < 0 ||
+	    expand_flag(p, ins->chmod, &step->chmod, err) < 0 ||
 	    expand_flag(p, ins->checksum, &step->checksum, err) < 0)
 		return -1;
 	step->sources = arena_array_of(a, struct plan_source, ins->words.n);
 	for (size_t i = 0; i < ins->words.n; i++)
-		if (plan_expand(p, ins->words.v[i].text, &step->sources[step->n_sources++].path, err) < 0)
+		if (plan_expand(p, ins->words.v[i].text, &step->sources[step->n_sources++].path,
+				err) < 0)
 			return -1;
 	if (plan_expand(p, ins->dest.text, dest, err) < 0)
 		return -1;
@@ -118,9 +125,11 @@ static struct str destination(const struct plan_at *p, struct str dest)
 	struct arena *a = p->b->a;
 	if (dest.n && dest.p[0] == '/')
 		return dest;
-	bool directory = !dest.n || str_eq_c(dest, ".") || str_ends(dest, STR("/")) || str_ends(dest, STR("/."));
+	bool directory = !dest.n || str_eq_c(dest, ".") || str_ends(dest, STR("/")) ||
+		str_ends(dest, STR("/."));
 	struct str joined = path_join(a, plan_cwd(p), dest);
-	return directory && !str_eq_c(joined, "/") ? arena_printf(a, "%.*s/", STR_ARG(joined)) : joined;
+	return directory && !str_eq_c(joined, "/") ? arena_printf(a, "%.*s/", STR_ARG(joined))
+						   : joined;
 }
 
 /* CopyIgnoredFile compares the text with the patterns and sees no wildcard of its own. */
@@ -132,17 +141,22 @@ static void lint_ignored(const struct plan_at *p, struct str source)
 	struct str clean = path_clean(p->b->a, source);
 	struct str quoted = config_quoted(p->b->a, clean);
 	if (glob_set_match(ignore, clean))
-		df_lint_warn(p->b->lint, LINT_COPY_IGNORED_FILE, p->cmd->trigger ? NULL : p->cmd->ins, p->cmd->at,
+		df_lint_warn(p->b->lint, LINT_COPY_IGNORED_FILE,
+			     p->cmd->trigger ? NULL : p->cmd->ins, p->cmd->at,
 			     "Attempting to %s file %.*s that is excluded by .dockerignore",
 			     p->cmd->ins->kind == DF_ADD ? "Add" : "Copy", STR_ARG(quoted));
 }
 
-static int source(const struct plan_at *p, struct plan_step *step, struct plan_source *s, struct err **err)
+static int source(const struct plan_at *p, struct plan_step *step, struct plan_source *s,
+		  struct err **err)
 {
 	bool add = step->is_add;
 	s->git = is_git(s->path);
 	if (s->git || is_http(s->path))
-		return add ? 0 : err_set(err, ERR_SYNTAX, s->git ? "source can't be a git ref for COPY" : "source can't be a URL for COPY");
+		return add ? 0
+			   : err_set(err, ERR_SYNTAX,
+				     s->git ? "source can't be a git ref for COPY"
+					    : "source can't be a URL for COPY");
 	lint_ignored(p, s->path);
 	s->from = p->cmd->n_sources ? p->cmd->sources[0]->step : plan_context_step(p->b, NULL);
 	/* The pivot of --parents is part of the text and must survive. */
@@ -172,7 +186,8 @@ static void add(struct sb *text, const char *before, struct str s)
 	sb_add_str(text, s);
 }
 
-static void commit(const struct plan_at *p, struct plan_step *step, const struct str *shown, struct str dest)
+static void commit(const struct plan_at *p, struct plan_step *step, const struct str *shown,
+		   struct str dest)
 {
 	_cleanup_(sb_releasep) struct sb text = { 0 };
 	sb_add_str(&text, step->keyword);
@@ -204,8 +219,10 @@ int plan_copy(const struct plan_at *p, struct err **err)
 		return -1;
 	struct str from = config_quoted(a, ins->from);
 	if (p->cmd->n_sources && !p->cmd->sources[0]->planned)
-		return err_set(err, ERR_SYNTAX, "cannot copy from stage %.*s, it needs to be defined before current stage \"%.*s\"",
-			       STR_ARG(from), STR_ARG(p->s->label));
+		return err_set(
+			err, ERR_SYNTAX,
+			"cannot copy from stage %.*s, it needs to be defined before current stage \"%.*s\"",
+			STR_ARG(from), STR_ARG(p->s->label));
 	if (check_flags(step, err) < 0)
 		return -1;
 	struct str *shown = arena_array_of(a, struct str, step->n_sources);

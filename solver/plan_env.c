@@ -5,7 +5,13 @@
 
 /* What planning one Dockerfile may take. The largest real files stay far below; without a bound, values that double, or lists that are
  * walked for each of their members, would take any machine's memory or time. */
-enum { MAX_PLAN = 256 << 20, MAX_VARIABLES = 10000, MAX_ARGS = 2000, MAX_WORK = 1000000000, NEAR_WORK = 50 };
+enum {
+	MAX_PLAN = 256 << 20,
+	MAX_VARIABLES = 10000,
+	MAX_ARGS = 2000,
+	MAX_WORK = 1000000000,
+	NEAR_WORK = 50
+};
 
 void *plan_grow(struct arena *a, void *v, size_t n, size_t *cap, size_t size)
 {
@@ -23,12 +29,18 @@ int plan_check_size(struct plan_bases *b, const struct plan_state *s, struct err
 	if (s)
 		b->work += s->env.n + s->img.config.n_labels + s->img.config.volumes.n;
 	if (b->work > MAX_WORK)
-		return err_set(err, ERR_LIMIT, "planning this Dockerfile takes more than %d steps", MAX_WORK);
+		return err_set(err, ERR_LIMIT, "planning this Dockerfile takes more than %d steps",
+			       MAX_WORK);
 	if (arena_used(b->a) - b->arena_before > MAX_PLAN)
-		return err_set(err, ERR_LIMIT, "planning this Dockerfile needs more than %d MiB", MAX_PLAN >> 20);
-	if (b->globals.n > MAX_VARIABLES || (s && (s->env.n > MAX_VARIABLES || s->img.config.n_labels > MAX_VARIABLES ||
-						   s->img.config.volumes.n > MAX_VARIABLES)))
-		return err_set(err, ERR_LIMIT, "a stage has more than %d variables, labels or volumes", MAX_VARIABLES);
+		return err_set(err, ERR_LIMIT, "planning this Dockerfile needs more than %d MiB",
+			       MAX_PLAN >> 20);
+	if (b->globals.n > MAX_VARIABLES ||
+	    (s &&
+	     (s->env.n > MAX_VARIABLES || s->img.config.n_labels > MAX_VARIABLES ||
+	      s->img.config.volumes.n > MAX_VARIABLES)))
+		return err_set(err, ERR_LIMIT,
+			       "a stage has more than %d variables, labels or volumes",
+			       MAX_VARIABLES);
 	if (s && s->n_args > MAX_ARGS)
 		return err_set(err, ERR_LIMIT, "a stage declares more than %d ARGs", MAX_ARGS);
 	return 0;
@@ -129,7 +141,8 @@ struct str plan_env_near(struct arena *a, const struct plan_env *e, struct str n
 
 bool plan_is_scan_arg(struct str name)
 {
-	return str_eq_c(name, "BUILDKIT_SBOM_SCAN_CONTEXT") || str_eq_c(name, "BUILDKIT_SBOM_SCAN_STAGE");
+	return str_eq_c(name, "BUILDKIT_SBOM_SCAN_CONTEXT") ||
+		str_eq_c(name, "BUILDKIT_SBOM_SCAN_STAGE");
 }
 
 static bool is_declared(const struct plan_state *s, struct str name)
@@ -148,13 +161,16 @@ void plan_report_undefined(const struct plan_at *p, const struct df_expansion *x
 			continue;
 		struct str near = plan_env_near(p->b->a, &p->s->env, name);
 		p->b->work += NEAR_WORK * p->s->env.n;
-		df_lint_warn(p->b->lint, LINT_UNDEFINED_VAR, p->cmd->trigger ? NULL : p->cmd->ins, p->cmd->at,
-			     near.p ? "Usage of undefined variable '$%.*s' (did you mean $%.*s?)" : "Usage of undefined variable '$%.*s'",
+		df_lint_warn(p->b->lint, LINT_UNDEFINED_VAR, p->cmd->trigger ? NULL : p->cmd->ins,
+			     p->cmd->at,
+			     near.p ? "Usage of undefined variable '$%.*s' (did you mean $%.*s?)"
+				    : "Usage of undefined variable '$%.*s'",
 			     STR_ARG(name), STR_ARG(near));
 	}
 }
 
-static int expand(const struct plan_at *p, struct str word, struct df_expansion *x, struct str *ret, struct err **err)
+static int expand(const struct plan_at *p, struct str word, struct df_expansion *x, struct str *ret,
+		  struct err **err)
 {
 	struct plan_scope scope = plan_scope(p->b->a, &p->s->env);
 	int r = df_expand(p->b->a, word, &scope.env, x, ret, err);

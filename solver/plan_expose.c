@@ -61,7 +61,9 @@ static bool valid_ip(struct str s)
 	if (s.n >= 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
 		s = str_sub(s, 1, s.n - 1);
 	text = str_dup(s);
-	return !s.n || (strlen(text) == s.n && (inet_pton(AF_INET, text, buf) == 1 || inet_pton(AF_INET6, text, buf) == 1));
+	return !s.n ||
+		(strlen(text) == s.n &&
+		 (inet_pton(AF_INET, text, buf) == 1 || inet_pton(AF_INET6, text, buf) == 1));
 }
 
 static void lint(const struct plan_at *p, const struct port_spec *s)
@@ -71,15 +73,19 @@ static void lint(const struct plan_at *p, const struct port_spec *s)
 		if (s->proto.p[i] < 'A' || s->proto.p[i] > 'Z')
 			continue;
 		df_lint_warn(p->b->lint, LINT_EXPOSE_PROTO_CASING, own, p->cmd->at,
-			     "Defined protocol '%.*s' in EXPOSE instruction should be lowercase", STR_ARG(s->raw));
+			     "Defined protocol '%.*s' in EXPOSE instruction should be lowercase",
+			     STR_ARG(s->raw));
 		break;
 	}
 	if (s->ip.n || s->host.n)
-		df_lint_warn(p->b->lint, LINT_EXPOSE_INVALID_FORMAT, own, p->cmd->at,
-			     "EXPOSE instruction should not define an IP address or host-port mapping, found '%.*s'", STR_ARG(s->raw));
+		df_lint_warn(
+			p->b->lint, LINT_EXPOSE_INVALID_FORMAT, own, p->cmd->at,
+			"EXPOSE instruction should not define an IP address or host-port mapping, found '%.*s'",
+			STR_ARG(s->raw));
 }
 
-static int judge(const struct plan_at *p, const struct port_spec *s, struct port_range *ret, struct err **err)
+static int judge(const struct plan_at *p, const struct port_spec *s, struct port_range *ret,
+		 struct err **err)
 {
 	static const char *const protos[] = { "tcp", "udp", "sctp" };
 	struct port_range host;
@@ -88,9 +94,11 @@ static int judge(const struct plan_at *p, const struct port_spec *s, struct port
 	for (size_t i = 0; i < ARRAY_SIZE(protos); i++)
 		known |= str_ieq(s->proto, str_c(protos[i]));
 	if (!known)
-		return err_set(err, ERR_SYNTAX, "invalid port: %.*s: invalid proto: %.*s", STR_ARG(quoted), STR_ARG(s->proto));
+		return err_set(err, ERR_SYNTAX, "invalid port: %.*s: invalid proto: %.*s",
+			       STR_ARG(quoted), STR_ARG(s->proto));
 	if (!s->port.n)
-		return err_set(err, ERR_SYNTAX, "invalid port: %.*s: no port specified", STR_ARG(quoted));
+		return err_set(err, ERR_SYNTAX, "invalid port: %.*s: no port specified",
+			       STR_ARG(quoted));
 	lint(p, s);
 	if (!valid_ip(s->ip))
 		return err_set(err, ERR_SYNTAX, "invalid IP address: %.*s", STR_ARG(s->ip));
@@ -98,14 +106,18 @@ static int judge(const struct plan_at *p, const struct port_spec *s, struct port
 		return err_set(err, ERR_SYNTAX, "invalid containerPort: %.*s", STR_ARG(s->port));
 	if (s->host.n && !range(s->host, &host))
 		return err_set(err, ERR_SYNTAX, "invalid hostPort: %.*s", STR_ARG(s->host));
-	if (s->host.n && ret->first != ret->last && host.last - host.first != ret->last - ret->first)
-		return err_set(err, ERR_SYNTAX, "invalid ranges specified for container and host Ports: %.*s and %.*s",
-			       STR_ARG(s->port), STR_ARG(s->host));
+	if (s->host.n && ret->first != ret->last &&
+	    host.last - host.first != ret->last - ret->first)
+		return err_set(
+			err, ERR_SYNTAX,
+			"invalid ranges specified for container and host Ports: %.*s and %.*s",
+			STR_ARG(s->port), STR_ARG(s->host));
 	return 0;
 }
 
 /* "80/tcp" for each port of a word. */
-static int add_ports(const struct plan_at *p, struct str word, struct oci_list *ports, struct err **err)
+static int add_ports(const struct plan_at *p, struct str word, struct oci_list *ports,
+		     struct err **err)
 {
 	struct port_spec s;
 	struct port_range r;
@@ -116,7 +128,8 @@ static int add_ports(const struct plan_at *p, struct str word, struct oci_list *
 	for (char *c = proto; *c; c++)
 		*c = str_lower(*c);
 	for (int64_t i = r.first; i <= r.last; i++)
-		config_list_add(p->b->a, ports, arena_printf(p->b->a, "%lld/%s", (long long)i, proto));
+		config_list_add(p->b->a, ports,
+				arena_printf(p->b->a, "%lld/%s", (long long)i, proto));
 	return plan_check_size(p->b, p->s, err);
 }
 

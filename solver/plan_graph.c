@@ -7,7 +7,9 @@
 static struct plan_step *step_new(struct plan_bases *b, enum plan_kind kind)
 {
 	struct plan_step *step = arena_new_of(b->a, struct plan_step);
-	*step = (struct plan_step){ .kind = kind, .stage = STR(""), .keyword = STR(""), .keep_git_dir = -1 };
+	*step = (struct plan_step){
+		.kind = kind, .stage = STR(""), .keyword = STR(""), .keep_git_dir = -1
+	};
 	return step;
 }
 
@@ -48,8 +50,9 @@ struct plan_step *plan_context_step(struct plan_bases *b, const struct plan_pair
 	struct plan_step *step = *slot = add(b, step_new(b, PLAN_CONTEXT));
 	step->context = context ? context->name : STR("");
 	step->context_value = context ? context->value : STR("");
-	step->display = context ? arena_printf(b->a, "[context %.*s] load from client", STR_ARG(context->name)) :
-			STR("[internal] load build context");
+	step->display = context
+		? arena_printf(b->a, "[context %.*s] load from client", STR_ARG(context->name))
+		: STR("[internal] load build context");
 	return step;
 }
 
@@ -79,7 +82,9 @@ static struct plan_step *image_step(struct plan_bases *b, struct plan_state *s)
 void plan_commit(const struct plan_at *p, struct plan_step *step, struct str text)
 {
 	struct plan_past *past = arena_new_of(p->b->a, struct plan_past);
-	past->h = (struct plan_history){ .created_by = text, .comment = STR("buildkit.dockerfile.v0"), .step = step };
+	past->h = (struct plan_history){ .created_by = text,
+					 .comment = STR("buildkit.dockerfile.v0"),
+					 .step = step };
 	past->before = p->s->past;
 	p->s->past = past;
 	p->s->n_past++;
@@ -126,7 +131,7 @@ static void begin_on_stage(struct plan_bases *b, struct plan_state *s)
 	s->env = base->env;
 	s->args = base->args;
 	s->n_args = base->n_args;
-	s->cap_args = base->n_args;   /* full: the first addition copies */
+	s->cap_args = base->n_args; /* full: the first addition copies */
 	s->workdir_set = base->workdir_set;
 	s->past = base->past;
 	s->n_past = base->n_past;
@@ -146,7 +151,8 @@ static void begin_outside(struct plan_bases *b, struct plan_state *s)
 		/* Triggers are replayed and gone. */
 		s->img.config.onbuild = (struct oci_list){ 0 };
 	} else {
-		s->img = (struct oci_image){ .platform = b->o->target_platform, .created_ns = INT64_MIN };
+		s->img = (struct oci_image){ .platform = b->o->target_platform,
+					     .created_ns = INT64_MIN };
 		s->step = plan_context_step(b, s->context);
 	}
 }
@@ -198,10 +204,12 @@ static void lint_platforms(struct plan_bases *b)
 		if (!base || !base->config || !base->config->platform.os.n ||
 		    oci_platform_rank(&base->platform, &base->config->platform) >= 0)
 			continue;
-		struct str have = oci_platform_text(b->a, &base->config->platform), want = oci_platform_text(b->a, &base->platform);
-		df_lint_warn(b->lint, LINT_INVALID_BASE_IMAGE_PLATFORM, NULL, b->states[i]->at,
-			     "Base image %.*s was pulled with platform \"%.*s\", expected \"%.*s\" for current build",
-			     STR_ARG(base->original), STR_ARG(have), STR_ARG(want));
+		struct str have = oci_platform_text(b->a, &base->config->platform),
+			   want = oci_platform_text(b->a, &base->platform);
+		df_lint_warn(
+			b->lint, LINT_INVALID_BASE_IMAGE_PLATFORM, NULL, b->states[i]->at,
+			"Base image %.*s was pulled with platform \"%.*s\", expected \"%.*s\" for current build",
+			STR_ARG(base->original), STR_ARG(have), STR_ARG(want));
 	}
 }
 
@@ -249,9 +257,13 @@ static struct plan_history *history(struct arena *a, const struct plan_state *s)
 static int check_text(struct str s, struct err **err)
 {
 	if (!utf8_valid(s))
-		return err_set(err, ERR_SYNTAX, "failed to marshal LLB definition: string field contains invalid UTF-8");
+		return err_set(
+			err, ERR_SYNTAX,
+			"failed to marshal LLB definition: string field contains invalid UTF-8");
 	if (s.n && memchr(s.p, '\0', s.n))
-		return err_set(err, ERR_SYNTAX, "a command or a variable holds a NUL byte, which no process can be given");
+		return err_set(
+			err, ERR_SYNTAX,
+			"a command or a variable holds a NUL byte, which no process can be given");
 	return 0;
 }
 
@@ -261,12 +273,14 @@ static int check_encoding(const struct plan *plan, struct err **err)
 	for (size_t i = 0; i < plan->n_steps; i++) {
 		const struct plan_step *s = plan->steps[i];
 		if (s->kind == PLAN_RUN && !s->n_argv)
-			return err_set(err, ERR_SYNTAX, "failed to marshal LLB definition: arguments are required");
+			return err_set(err, ERR_SYNTAX,
+				       "failed to marshal LLB definition: arguments are required");
 		for (size_t k = 0; k < s->n_argv; k++)
 			if (check_text(s->argv[k], err) < 0)
 				return -1;
 		for (size_t k = 0; k < s->n_env; k++)
-			if (check_text(s->env[k].name, err) < 0 || check_text(s->env[k].value, err) < 0)
+			if (check_text(s->env[k].name, err) < 0 ||
+			    check_text(s->env[k].value, err) < 0)
 				return -1;
 		if (check_text(s->cwd, err) < 0 || check_text(s->user, err) < 0)
 			return -1;
@@ -287,9 +301,14 @@ int plan_graph(struct plan_bases *b, struct plan **ret, struct err **err)
 		return -1;
 	struct plan_state *t = b->target;
 	struct plan *plan = arena_new_of(b->a, struct plan);
-	*plan = (struct plan){ .target = t->step, .image = t->img, .base = t->root, .has_epoch = b->has_epoch, .epoch_s = b->epoch_s };
+	*plan = (struct plan){ .target = t->step,
+			       .image = t->img,
+			       .base = t->root,
+			       .has_epoch = b->has_epoch,
+			       .epoch_s = b->epoch_s };
 	for (size_t i = 0; i < b->o->n_labels; i++)
-		config_label_set(b->a, &plan->image.config, b->o->labels[i].name, b->o->labels[i].value);
+		config_label_set(b->a, &plan->image.config, b->o->labels[i].name,
+				 b->o->labels[i].value);
 	plan->history = history(b->a, t);
 	plan->n_history = t->n_past;
 	plan->n_warnings = b->lint ? b->lint->n : 0;

@@ -22,7 +22,7 @@
 struct plan_env {
 	struct plan_pair *v;
 	size_t n, cap;
-	bool shared;                  /* v is given away: copy before the next change */
+	bool shared; /* v is given away: copy before the next change */
 };
 
 /* Names in order, each once. */
@@ -33,26 +33,27 @@ struct plan_names {
 
 /* An environment for the lexer. */
 struct plan_scope {
-	struct df_env env;            /* first */
-	const struct plan_env *vars;  /* NULL: none */
-	const struct plan_names *masked;   /* NULL: none; these read as **** */
+	struct df_env env;               /* first */
+	const struct plan_env *vars;     /* NULL: none */
+	const struct plan_names *masked; /* NULL: none; these read as **** */
 	struct arena *a;
-	struct plan_names *matched;   /* NULL, or collects the names that were found */
+	struct plan_names *matched; /* NULL, or collects the names that were found */
 };
 
 struct plan_state;
 
 struct plan_cmd {
 	const struct df_instruction *ins;
-	struct span at;               /* of its instruction, or of the FROM that replays it */
+	struct span at; /* of its instruction, or of the FROM that replays it */
 	bool trigger;
-	struct plan_state **sources;  /* COPY: one where --from names something; RUN: one for each mount */
+	struct plan_state *
+		*sources; /* COPY: one where --from names something; RUN: one for each mount */
 	size_t n_sources;
 };
 
 /* A declared ARG of a stage chain: each name once, at its first place with its last value. */
 struct plan_arg {
-	struct str name, value;       /* value p NULL: unset */
+	struct str name, value; /* value p NULL: unset */
 };
 
 /* ARGs and needs that an instruction declares, for the outline. */
@@ -63,7 +64,7 @@ struct plan_infos {
 
 struct plan_global {
 	struct plan_arg_info info;
-	struct plan_names uses;       /* names that its default uses */
+	struct plan_names uses; /* names that its default uses */
 };
 
 struct plan_needs {
@@ -77,17 +78,18 @@ struct plan_past {
 };
 
 struct plan_state {
-	const struct df_stage *st;    /* NULL: hidden */
-	size_t number;                /* position among all states */
-	struct str name;              /* lower-case, p NULL: none */
-	struct str label;             /* what errors call it: its name or stage-N */
-	struct str base_name;         /* expanded */
-	struct str base_text;         /* as written */
+	const struct df_stage *st; /* NULL: hidden */
+	size_t number;             /* position among all states */
+	struct str name;           /* lower-case, p NULL: none */
+	struct str label;          /* what errors call it: its name or stage-N */
+	struct str base_name;      /* expanded */
+	struct str base_text;      /* as written */
 	struct span at;
-	struct plan_state *base;      /* FROM a stage above */
-	struct str ref;               /* of the external base; p NULL: none */
-	struct plan_base *image;      /* the external base, once it is known to be needed */
-	const struct plan_pair *context;   /* a named context in the base's or, `replaced`, in the stage's place */
+	struct plan_state *base; /* FROM a stage above */
+	struct str ref;          /* of the external base; p NULL: none */
+	struct plan_base *image; /* the external base, once it is known to be needed */
+	const struct plan_pair
+		*context; /* a named context in the base's or, `replaced`, in the stage's place */
 	bool scratch, replaced;
 	bool has_platform;
 	struct oci_platform platform;
@@ -98,7 +100,7 @@ struct plan_state {
 	/* while and after planning */
 	unsigned step_no, step_total; /* of progress names */
 	bool workdir_set, cmd_set;
-	const struct plan_cmd *last[3];    /* CMD, ENTRYPOINT, HEALTHCHECK of this stage */
+	const struct plan_cmd *last[3]; /* CMD, ENTRYPOINT, HEALTHCHECK of this stage */
 	struct plan_env env;
 	struct plan_arg *args;
 	size_t n_args, cap_args;
@@ -109,8 +111,8 @@ struct plan_state {
 	const struct plan_base *root; /* the external image below it, or NULL */
 
 	/* for the outline */
-	struct plan_names used;       /* ARGs: of FROM, and declared */
-	struct plan_infos infos;      /* ARGs with a value of their own here */
+	struct plan_names used;  /* ARGs: of FROM, and declared */
+	struct plan_infos infos; /* ARGs with a value of their own here */
 	struct plan_needs secrets, ssh;
 	bool outlined;
 };
@@ -120,26 +122,27 @@ struct plan_bases {
 	const struct df_file *f;
 	const struct plan_options *o;
 	struct df_lint *lint;
-	struct plan_env globals;      /* automatic and global ARGs that have a value */
-	struct plan_names declared;   /* names of both, with and without a value */
-	struct plan_global *infos;    /* of the global ARGs, for the outline */
+	struct plan_env globals;    /* automatic and global ARGs that have a value */
+	struct plan_names declared; /* names of both, with and without a value */
+	struct plan_global *infos;  /* of the global ARGs, for the outline */
 	size_t n_infos, cap_infos;
-	struct plan_state **states;   /* the file's stages first */
+	struct plan_state **states; /* the file's stages first */
 	size_t n_states, cap_states, n_stages;
 	struct plan_state *target;
-	bool one;                     /* one stage and no other source: progress names need no stage */
+	bool one; /* one stage and no other source: progress names need no stage */
 	struct plan_base **images;
 	size_t n_images, cap_images;
 	bool has_epoch;
 	int64_t epoch_s;
 	size_t arena_before;
-	uint64_t work;                /* comparisons along lists, about: bounded by plan_check_size() */
+	uint64_t work; /* comparisons along lists, about: bounded by plan_check_size() */
 
 	/* second pass */
 	struct plan_step **steps;
 	size_t n_steps, cap_steps;
 	struct plan_step *scratch, *context;
-	struct plan_step **named;     /* steps of the options' contexts, by their position; made when one is needed */
+	struct plan_step **
+		named; /* steps of the options' contexts, by their position; made when one is needed */
 };
 
 /* Where planning is: the arguments that every instruction needs. */
@@ -152,7 +155,8 @@ struct plan_at {
 /* An array in the arena with room for one more; the new array. */
 void *plan_grow(struct arena *a, void *v, size_t n, size_t *cap, size_t size);
 /* Adds x to such an array. */
-#define PLAN_ADD(a, v, n, cap, x) ((v) = plan_grow((a), (v), (n), &(cap), sizeof(*(v))), (void)((v)[(n)++] = (x)))
+#define PLAN_ADD(a, v, n, cap, x)                                                                  \
+	((v) = plan_grow((a), (v), (n), &(cap), sizeof(*(v))), (void)((v)[(n)++] = (x)))
 
 /* plan_env.c */
 void plan_env_set(struct arena *a, struct plan_env *e, struct str name, struct str value);
@@ -166,8 +170,10 @@ const struct plan_pair *plan_build_arg(const struct plan_options *o, struct str 
 /* Settings of a scanner: shown in history, never variables. */
 bool plan_is_scan_arg(struct str name);
 /* Expands a word, or a heredoc body, with the stage's variables; reports those that nothing defines. */
-NODISCARD int plan_expand(const struct plan_at *p, struct str word, struct str *ret, struct err **err);
-NODISCARD int plan_expand_body(const struct plan_at *p, struct str body, struct str *ret, struct err **err);
+NODISCARD int plan_expand(const struct plan_at *p, struct str word, struct str *ret,
+			  struct err **err);
+NODISCARD int plan_expand_body(const struct plan_at *p, struct str body, struct str *ret,
+			       struct err **err);
 /* UndefinedVar for what an expansion found no value for. */
 void plan_report_undefined(const struct plan_at *p, const struct df_expansion *x);
 /* The nearest of an environment's names. */
@@ -178,7 +184,8 @@ NODISCARD int plan_check_size(struct plan_bases *b, const struct plan_state *s, 
 /* plan_source.c */
 struct plan_state *plan_state_new(struct plan_bases *b);
 /* The --build-context of a name for a platform (NULL: the target's), or NULL in *ret. */
-NODISCARD int plan_context_find(struct plan_bases *b, struct str name, const struct oci_platform *platform, const struct plan_pair **ret,
+NODISCARD int plan_context_find(struct plan_bases *b, struct str name,
+				const struct oci_platform *platform, const struct plan_pair **ret,
 				struct err **err);
 /* Sets what a command reads from; new hidden states are appended. */
 NODISCARD int plan_cmd_sources(struct plan_bases *b, struct plan_cmd *cmd, struct err **err);

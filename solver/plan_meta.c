@@ -14,9 +14,10 @@ static void once(const struct plan_at *p, unsigned which)
 {
 	const struct plan_cmd *before = p->s->last[which];
 	if (before)
-		df_lint_warn(p->b->lint, LINT_MULTIPLE_INSTRUCTIONS_DISALLOWED, local(p), before->at,
-			     "Multiple %.*s instructions should not be used in the same stage because only the last one will be used",
-			     STR_ARG(p->cmd->ins->keyword));
+		df_lint_warn(
+			p->b->lint, LINT_MULTIPLE_INSTRUCTIONS_DISALLOWED, local(p), before->at,
+			"Multiple %.*s instructions should not be used in the same stage because only the last one will be used",
+			STR_ARG(p->cmd->ins->keyword));
 	p->s->last[which] = p->cmd;
 }
 
@@ -51,15 +52,18 @@ static void lint_secret(const struct plan_at *p, const char *keyword, struct str
 		return;
 	struct str quoted = config_quoted(p->b->a, name);
 	df_lint_warn(p->b->lint, LINT_SECRETS_USED_IN_ARG_OR_ENV, local(p), p->cmd->at,
-		     "Do not use ARG or ENV instructions for sensitive data (%s %.*s)", keyword, STR_ARG(quoted));
+		     "Do not use ARG or ENV instructions for sensitive data (%s %.*s)", keyword,
+		     STR_ARG(quoted));
 }
 
 static void lint_legacy(const struct plan_at *p, const struct df_pair *pair)
 {
 	struct str k = p->cmd->ins->keyword;
 	if (pair->legacy)
-		df_lint_warn(p->b->lint, LINT_LEGACY_KEY_VALUE_FORMAT, local(p), p->cmd->at,
-			     "\"%.*s key=value\" should be used instead of legacy \"%.*s key value\" format", STR_ARG(k), STR_ARG(k));
+		df_lint_warn(
+			p->b->lint, LINT_LEGACY_KEY_VALUE_FORMAT, local(p), p->cmd->at,
+			"\"%.*s key=value\" should be used instead of legacy \"%.*s key value\" format",
+			STR_ARG(k), STR_ARG(k));
 }
 
 /* ENV and LABEL: every key and value sees the variables before the instruction. */
@@ -95,7 +99,8 @@ static int pairs(const struct plan_at *p, struct err **err)
 }
 
 /* --build-arg, else the default, else the global ARG of that name; p NULL: unset. */
-static int arg_value(const struct plan_at *p, const struct df_pair *pair, struct str *ret, struct err **err)
+static int arg_value(const struct plan_at *p, const struct df_pair *pair, struct str *ret,
+		     struct err **err)
 {
 	const struct plan_pair *given = plan_build_arg(p->b->o, pair->name);
 	if (given)
@@ -131,7 +136,10 @@ static void declare(struct arena *a, struct plan_state *s, const struct plan_arg
 static void inform(const struct plan_at *p, const struct df_pair *pair, struct str value)
 {
 	struct plan_state *s = p->s;
-	struct plan_arg_info info = { .name = pair->name, .value = value, .description = pair->description, .at = p->cmd->at };
+	struct plan_arg_info info = { .name = pair->name,
+				      .value = value,
+				      .description = pair->description,
+				      .at = p->cmd->at };
 	plan_names_add(p->b->a, &s->used, pair->name);
 	bool global = !pair->has_value && !plan_build_arg(p->b->o, pair->name) && value.p;
 	if (!global)
@@ -173,11 +181,13 @@ static void command(const struct plan_at *p)
 	bool is_cmd = ins->kind == DF_CMD;
 	once(p, is_cmd ? ONCE_CMD : ONCE_ENTRYPOINT);
 	if (!ins->command.exec && !c->shell.n)
-		df_lint_warn(p->b->lint, LINT_JSON_ARGS_RECOMMENDED, local(p), p->cmd->at,
-			     "JSON arguments recommended for %.*s to prevent unintended behavior related to OS signals",
-			     STR_ARG(ins->keyword));
+		df_lint_warn(
+			p->b->lint, LINT_JSON_ARGS_RECOMMENDED, local(p), p->cmd->at,
+			"JSON arguments recommended for %.*s to prevent unintended behavior related to OS signals",
+			STR_ARG(ins->keyword));
 	struct str text = ins->command.words.n ? ins->command.words.v[0].text : STR("");
-	struct oci_list list = ins->command.exec ? words(p->b->a, &ins->command.words) : plan_with_shell(p->b->a, c, text);
+	struct oci_list list = ins->command.exec ? words(p->b->a, &ins->command.words)
+						 : plan_with_shell(p->b->a, c, text);
 	struct str shown = config_text_quoted(p->b->a, list.v, list.n);
 	if (is_cmd) {
 		c->cmd = list;
@@ -188,7 +198,8 @@ static void command(const struct plan_at *p)
 		if (!p->s->cmd_set)
 			c->cmd = (struct oci_list){ 0 };
 	}
-	plan_commit(p, NULL, CONFIG_TEXT(p->b->a, is_cmd ? STR("CMD ") : STR("ENTRYPOINT "), shown));
+	plan_commit(p, NULL,
+		    CONFIG_TEXT(p->b->a, is_cmd ? STR("CMD ") : STR("ENTRYPOINT "), shown));
 }
 
 static void shell(const struct plan_at *p)
@@ -218,10 +229,13 @@ static void healthcheck(const struct plan_at *p)
 	p->s->img.config.healthcheck = h;
 	struct str retries = arena_printf(a, "%" PRId64, h->retries);
 	plan_commit(p, NULL,
-		    CONFIG_TEXT(a, STR("HEALTHCHECK {Test:"), config_text_list(a, test.v, test.n), STR(" Interval:"),
-				config_text_duration(a, h->interval_ns), STR(" Timeout:"), config_text_duration(a, h->timeout_ns),
-				STR(" StartPeriod:"), config_text_duration(a, h->start_period_ns), STR(" StartInterval:"),
-				config_text_duration(a, h->start_interval_ns), STR(" Retries:"), retries, STR("}")));
+		    CONFIG_TEXT(a, STR("HEALTHCHECK {Test:"), config_text_list(a, test.v, test.n),
+				STR(" Interval:"), config_text_duration(a, h->interval_ns),
+				STR(" Timeout:"), config_text_duration(a, h->timeout_ns),
+				STR(" StartPeriod:"), config_text_duration(a, h->start_period_ns),
+				STR(" StartInterval:"),
+				config_text_duration(a, h->start_interval_ns), STR(" Retries:"),
+				retries, STR("}")));
 }
 
 /* ---- the rest */
@@ -235,7 +249,8 @@ static int volumes(const struct plan_at *p, struct err **err)
 			return -1;
 	for (size_t i = 0; i < l->n; i++) {
 		if (!v[i].n)
-			return err_set(err, ERR_SYNTAX, "VOLUME specified can not be an empty string");
+			return err_set(err, ERR_SYNTAX,
+				       "VOLUME specified can not be an empty string");
 		config_key_add(p->b->a, &p->s->img.config.volumes, v[i]);
 		if (plan_check_size(p->b, p->s, err) < 0)
 			return -1;
@@ -249,9 +264,10 @@ static int volumes(const struct plan_at *p, struct err **err)
 static bool is_signal(struct str s)
 {
 	static const char *const known[] = {
-		"ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL", "PROF",
-		"PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM",
-		"WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+		"ABRT", "ALRM",   "BUS",  "CHLD",   "CLD",   "CONT", "FPE",  "HUP",   "ILL",
+		"INT",  "IO",     "IOT",  "KILL",   "PIPE",  "POLL", "PROF", "PWR",   "QUIT",
+		"SEGV", "STKFLT", "STOP", "SYS",    "TERM",  "TRAP", "TSTP", "TTIN",  "TTOU",
+		"URG",  "USR1",   "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
 	};
 	int64_t n;
 	_cleanup_(err_dropp) struct err *ignored = NULL;
@@ -263,9 +279,11 @@ static bool is_signal(struct str s)
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (str_ieq(s, str_c(known[i])))
 			return true;
-	bool min = s.n > 6 && str_ieq(str_sub(s, 0, 6), STR("RTMIN+")), max = s.n > 6 && str_ieq(str_sub(s, 0, 6), STR("RTMAX-"));
+	bool min = s.n > 6 && str_ieq(str_sub(s, 0, 6), STR("RTMIN+")),
+	     max = s.n > 6 && str_ieq(str_sub(s, 0, 6), STR("RTMAX-"));
 	_cleanup_(err_dropp) struct err *no_number = NULL;
-	return (min || max) && s.p[6] != '0' && str_int(str_sub(s, 6, s.n), 1, min ? 15 : 14, &n, &no_number) == 0;
+	return (min || max) && s.p[6] != '0' &&
+		str_int(str_sub(s, 6, s.n), 1, min ? 15 : 14, &n, &no_number) == 0;
 }
 
 static int stopsignal(const struct plan_at *p, struct err **err)
@@ -352,8 +370,10 @@ int plan_workdir(const struct plan_at *p, struct err **err)
 		return -1;
 	struct str quoted = config_quoted(p->b->a, path);
 	if (!p->s->workdir_set && (!path.n || path.p[0] != '/'))
-		df_lint_warn(p->b->lint, LINT_WORKDIR_RELATIVE_PATH, local(p), p->cmd->at,
-			     "Relative workdir %.*s can have unexpected results if the base image changes", STR_ARG(quoted));
+		df_lint_warn(
+			p->b->lint, LINT_WORKDIR_RELATIVE_PATH, local(p), p->cmd->at,
+			"Relative workdir %.*s can have unexpected results if the base image changes",
+			STR_ARG(quoted));
 	p->s->workdir_set = true;
 	plan_workdir_set(p->b, p->s, path);
 	struct plan_step *step = NULL;

@@ -40,12 +40,15 @@ static struct str finish(const struct plan_at *p, struct str text, bool link)
 	size_t word = str_find(text, ' ', 0);
 	word = word == SIZE_MAX ? text.n : word;
 	for (size_t i = 0; i < word; i++)
-		sb_add_ch(&out, text.p[i] >= 'a' && text.p[i] <= 'z' ? (char)(text.p[i] - 32) : text.p[i]);
+		sb_add_ch(&out,
+			  text.p[i] >= 'a' && text.p[i] <= 'z' ? (char)(text.p[i] - 32)
+							       : text.p[i]);
 	add_line(&out, str_sub(text, word, text.n));
 	return arena_str(p->b->a, sb_str(&out));
 }
 
-static struct str expanded(const struct plan_at *p, struct str text, struct df_expansion *x, const struct plan_names *masked)
+static struct str expanded(const struct plan_at *p, struct str text, struct df_expansion *x,
+			   const struct plan_names *masked)
 {
 	_cleanup_(err_dropp) struct err *ignored = NULL;
 	struct plan_scope scope = plan_scope(p->b->a, &p->s->env);
@@ -65,7 +68,9 @@ struct str plan_name(const struct plan_at *p, struct str text, bool link)
 
 struct str plan_name_run(const struct plan_at *p, struct str text, const struct plan_names *masked)
 {
-	struct df_expansion x = { .escape = p->b->f->escape, .keep_quotes = true, .keep_unset = true };
+	struct df_expansion x = { .escape = p->b->f->escape,
+				  .keep_quotes = true,
+				  .keep_unset = true };
 	return finish(p, expanded(p, text, &x, masked), false);
 }
 

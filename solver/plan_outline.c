@@ -2,7 +2,7 @@
 
 struct gathering {
 	struct plan_bases *b;
-	struct plan_names args, secrets, ssh;   /* seen */
+	struct plan_names args, secrets, ssh; /* seen */
 	struct plan_outline *out;
 	size_t cap_args, cap_secrets, cap_ssh;
 };
@@ -15,7 +15,8 @@ static const struct plan_global *global(const struct plan_bases *b, struct str n
 	return NULL;
 }
 
-static const struct plan_arg_info *info_of(const struct plan_bases *b, const struct plan_state *s, struct str name)
+static const struct plan_arg_info *info_of(const struct plan_bases *b, const struct plan_state *s,
+					   struct str name)
 {
 	for (size_t i = s->infos.n; i-- > 0;)
 		if (str_eq(s->infos.v[i].name, name))
@@ -51,7 +52,8 @@ static void gather(struct gathering *g, struct plan_state *s)
 		if (plan_names_has(&g->secrets, s->secrets.v[i].id))
 			continue;
 		plan_names_add(g->b->a, &g->secrets, s->secrets.v[i].id);
-		PLAN_ADD(g->b->a, g->out->secrets, g->out->n_secrets, g->cap_secrets, s->secrets.v[i]);
+		PLAN_ADD(g->b->a, g->out->secrets, g->out->n_secrets, g->cap_secrets,
+			 s->secrets.v[i]);
 	}
 	for (size_t i = 0; i < s->ssh.n; i++) {
 		if (plan_names_has(&g->ssh, s->ssh.v[i].id))
@@ -82,7 +84,8 @@ static int by_need_line(const void *x, const void *y)
 void plan_outline(struct plan_bases *b, struct plan_outline *ret)
 {
 	struct gathering g = { .b = b, .out = ret };
-	*ret = (struct plan_outline){ .name = b->target->name, .description = b->target->st->description };
+	*ret = (struct plan_outline){ .name = b->target->name,
+				      .description = b->target->st->description };
 	for (size_t i = 0; i < b->n_states; i++)
 		b->states[i]->outlined = false;
 	gather(&g, b->target);

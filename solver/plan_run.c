@@ -50,7 +50,8 @@ static struct str shell_text(const struct plan_at *p, struct plan_step *step, st
 
 /* ---- mounts */
 
-static int parse_mounts(const struct plan_at *p, struct plan_step *step, struct plan_names *secrets, struct err **err)
+static int parse_mounts(const struct plan_at *p, struct plan_step *step, struct plan_names *secrets,
+			struct err **err)
 {
 	const struct df_instruction *ins = p->cmd->ins;
 	struct plan_scope scope = plan_scope(p->b->a, &p->s->env);
@@ -82,7 +83,8 @@ static int secret(const struct plan_at *p, struct df_mount *m, struct err **err)
 	if (m->source.n)
 		m->id = m->source;
 	if (!m->id.n && !m->target.n)
-		return err_set(err, ERR_SYNTAX, "invalid secret mount. one of source, target required");
+		return err_set(err, ERR_SYNTAX,
+			       "invalid secret mount. one of source, target required");
 	if (!m->id.n)
 		m->id = path_base(m->target);
 	if (!m->target.n && !m->env.p) {
@@ -96,40 +98,73 @@ static int secret(const struct plan_at *p, struct df_mount *m, struct err **err)
 static void need(const struct plan_at *p, const struct df_mount *m)
 {
 	struct plan_needs *l = m->type == DF_MOUNT_SSH ? &p->s->ssh : &p->s->secrets;
-	PLAN_ADD(p->b->a, l->v, l->n, l->cap, ((struct plan_need){ .id = m->id, .required = m->required, .at = p->cmd->at }));
+	PLAN_ADD(p->b->a, l->v, l->n, l->cap,
+		 ((struct plan_need){ .id = m->id, .required = m->required, .at = p->cmd->at }));
 }
 
-static int mount(const struct plan_at *p, struct plan_step *step, size_t i, struct err **err)
+/* What a mount of its type is called by. */
+static int identify(const struct plan_at *p, struct plan_mount *pm, struct err **err)
 {
-	struct df_mount *m = &step->mounts[i].m;
-	struct plan_state *src = p->cmd->sources[i];
+	struct df_mount *m = &pm->m;
+	switch (m->type) {
+	case DF_MOUNT_SECRET:
+		if (secret(p, m, err) < 0)
+			return -1;
+		need(p, m);
+		return 0;
+	case DF_MOUNT_SSH:
+		if (m->source.n)
+			return err_set(err, ERR_SYNTAX, "ssh does not support source");
+		if (!m->id.n)
+			m->id = STR("default");
+		need(p, m);
+		return 0;
+	case DF_MOUNT_CACHE: {
+		const struct plan_pair *ns =
+			plan_build_arg(p->b->o, STR("BUILDKIT_CACHE_MOUNT_NS"));
+		if (!m->id.n)
+			m->id = path_clean(p->b->a, m->target);
+		pm->key = CONFIG_TEXT(p->b->a, ns ? ns->value : STR(""), STR("/"), m->id);
+		return 0;
+	}
+	default:
+		return 0;
+	}
+}
+
+/* Relative targets are below the working directory. A secret without one is a variable alone, a socket gets its place at run time. */
+static int place(const struct plan_at *p, struct df_mount *m, struct err **err)
+{
+	bool anywhere = m->type == DF_MOUNT_SSH || m->type == DF_MOUNT_SECRET;
+	if (anywhere && !m->target.n)
+		return 0;
+	if (!m->target.n || m->target.p[0] != '/')
+		m->target = path_join(p->b->a, plan_cwd(p), m->target);
+	if (!anywhere && str_eq_c(m->target, "/"))
+		return err_set(err, ERR_SYNTAX, "invalid mount target \"/\"");
+	return 0;
+}
+
+static int mount(const struct plan_at *p, struct plan_mount *pm, struct plan_state *src,
+		 struct err **err)
+{
+	struct df_mount *m = &pm->m;
 	/* A cache without `from` stands on scratch, or on a stage of that name. */
 	bool from = m->from.n || m->type == DF_MOUNT_CACHE;
 	if (from && !src->planned) {
-		struct str name = config_quoted(p->b->a, m->from.n ? m->from : STR("scratch")), target = config_quoted(p->b->a, m->target);
-		return err_set(err, ERR_SYNTAX, "cannot mount from stage %.*s to %.*s, stage needs to be defined before current command",
-			       STR_ARG(name), STR_ARG(target));
+		struct str name = config_quoted(p->b->a, m->from.n ? m->from : STR("scratch"));
+		struct str target = config_quoted(p->b->a, m->target);
+		return err_set(
+			err, ERR_SYNTAX,
+			"cannot mount from stage %.*s to %.*s, stage needs to be defined before current command",
+			STR_ARG(name), STR_ARG(target));
 	}
-	if (m->type == DF_MOUNT_SECRET && secret(p, m, err) < 0)
+	if (identify(p, pm, err) < 0 || place(p, m, err) < 0)
 		return -1;
-	if (m->type == DF_MOUNT_SSH && m->source.n)
-		return err_set(err, ERR_SYNTAX, "ssh does not support source");
-	if (m->type == DF_MOUNT_SSH && !m->id.n)
-		m->id = STR("default");
-	if (m->type == DF_MOUNT_CACHE && !m->id.n)
-		m->id = path_clean(p->b->a, m->target);
-	if (m->type != DF_MOUNT_SSH && !(m->type == DF_MOUNT_SECRET && !m->target.n) && (!m->target.n || m->target.p[0] != '/'))
-		m->target = path_join(p->b->a, plan_cwd(p), m->target);
-	if (str_eq_c(m->target, "/") && m->type != DF_MOUNT_SECRET && m->type != DF_MOUNT_SSH)
-		return err_set(err, ERR_SYNTAX, "invalid mount target \"/\"");
-	if (m->type == DF_MOUNT_SSH || m->type == DF_MOUNT_SECRET)
-		need(p, m);
-	if (!reads(m->type))
-		return 0;
-	if (from && !(src->scratch && !m->from.n))
-		step->mounts[i].from = src->step;
-	else if (!from)
-		step->mounts[i].from = plan_context_step(p->b, NULL);
+	if (from && reads(m->type) && (m->from.n || !src->scratch))
+		pm->from = src->step;
+	else if (m->type == DF_MOUNT_BIND)
+		pm->from = plan_context_step(p->b, NULL);
 	return 0;
 }
 
@@ -139,8 +174,9 @@ static int mount(const struct plan_at *p, struct plan_step *step, size_t i, stru
 static void proxies(const struct plan_at *p, struct plan_step *step)
 {
 	static const char *const names[][2] = {
-		{ "HTTP_PROXY", "http_proxy" }, { "HTTPS_PROXY", "https_proxy" }, { "FTP_PROXY", "ftp_proxy" },
-		{ "NO_PROXY", "no_proxy" }, { "ALL_PROXY", "all_proxy" },
+		{ "HTTP_PROXY", "http_proxy" }, { "HTTPS_PROXY", "https_proxy" },
+		{ "FTP_PROXY", "ftp_proxy" },   { "NO_PROXY", "no_proxy" },
+		{ "ALL_PROXY", "all_proxy" },
 	};
 	const struct plan_options *o = p->b->o;
 	step->proxies = arena_array_of(p->b->a, struct plan_pair, 2 * ARRAY_SIZE(names));
@@ -150,7 +186,8 @@ static void proxies(const struct plan_at *p, struct plan_step *step)
 			if (str_ieq(o->build_args[k].name, str_c(names[i][0])))
 				value = o->build_args[k].value;
 		for (size_t k = 0; k < 2 && value.n; k++)
-			step->proxies[step->n_proxies++] = (struct plan_pair){ str_c(names[i][k]), value };
+			step->proxies[step->n_proxies++] =
+				(struct plan_pair){ str_c(names[i][k]), value };
 	}
 }
 
@@ -219,12 +256,13 @@ int plan_run(const struct plan_at *p, struct err **err)
 		for (size_t i = 0; i < ins->command.words.n; i++)
 			step->argv[step->n_argv++] = ins->command.words.v[i].text;
 	} else {
-		struct oci_list argv = plan_with_shell(p->b->a, &p->s->img.config, shell_text(p, step, &summed));
+		struct oci_list argv =
+			plan_with_shell(p->b->a, &p->s->img.config, shell_text(p, step, &summed));
 		step->argv = argv.v;
 		step->n_argv = argv.n;
 	}
 	for (size_t i = 0; i < step->n_mounts; i++)
-		if (mount(p, step, i, err) < 0)
+		if (mount(p, &step->mounts[i], p->cmd->sources[i], err) < 0)
 			return -1;
 	if (network(p, step, err) < 0)
 		return -1;
@@ -237,7 +275,9 @@ int plan_run(const struct plan_at *p, struct err **err)
 	step->cwd = plan_cwd(p);
 	step->user = p->s->img.config.user;
 	step->hostname = hostname(p->b->o);
-	step->display = plan_name_run(p, arena_printf(p->b->a, "%.*s%.*s", STR_ARG(ins->text), STR_ARG(summed)), &secrets);
+	step->display = plan_name_run(
+		p, arena_printf(p->b->a, "%.*s%.*s", STR_ARG(ins->text), STR_ARG(summed)),
+		&secrets);
 	plan_step_add(p, step);
 	commit(p, step);
 	return 0;

@@ -20,7 +20,9 @@ static int bad_reference(const char *what, struct str shown, struct err *reason,
 {
 	static const char *const base = "invalid reference format";
 	size_t n = strlen(base);
-	const char *more = strncmp(reason->msg, base, n) == 0 && reason->msg[n] == ':' ? reason->msg + n + 2 : NULL;
+	const char *more = strncmp(reason->msg, base, n) == 0 && reason->msg[n] == ':'
+		? reason->msg + n + 2
+		: NULL;
 	bool ours = more && strncmp(more, "repository name", 15) != 0;
 	err_set(err, ERR_SYNTAX, "%s %.*s: %s", what, STR_ARG(shown), ours ? base : reason->msg);
 	if (ours)
@@ -44,7 +46,8 @@ static int context_name(struct arena *a, struct str name, struct str *ret, struc
 }
 
 /* Whether a --build-context is for that name, with ("busybox::linux/arm64") or without a platform. */
-static bool is_context(struct arena *a, const struct plan_pair *c, struct str name, struct str platform)
+static bool is_context(struct arena *a, const struct plan_pair *c, struct str name,
+		       struct str platform)
 {
 	struct str own = c->name, restricted = { 0 };
 	_cleanup_(err_dropp) struct err *ignored = NULL;
@@ -55,11 +58,12 @@ static bool is_context(struct arena *a, const struct plan_pair *c, struct str na
 	}
 	if (!str_eq(restricted, platform))
 		return false;
-	return str_eq(own, name) || (context_name(a, own, &own, &ignored) == 0 && str_eq(own, name));
+	return str_eq(own, name) ||
+		(context_name(a, own, &own, &ignored) == 0 && str_eq(own, name));
 }
 
-int plan_context_find(struct plan_bases *b, struct str name, const struct oci_platform *platform, const struct plan_pair **ret,
-		      struct err **err)
+int plan_context_find(struct plan_bases *b, struct str name, const struct oci_platform *platform,
+		      const struct plan_pair **ret, struct err **err)
 {
 	*ret = NULL;
 	if (str_ieq(name, STR("scratch")) || str_ieq(name, STR("context")))
@@ -123,8 +127,10 @@ static int copy_source(struct plan_bases *b, struct plan_cmd *cmd, struct err **
 	if (r < 0)
 		return -1;
 	if (!str_eq(from, same))
-		return err_set(err, ERR_SYNTAX, "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
-						"global scope as a workaround");
+		return err_set(
+			err, ERR_SYNTAX,
+			"variable expansion is not supported for --from, define a new stage with FROM using ARG from "
+			"global scope as a workaround");
 	cmd->sources = arena_new_of(b->a, struct plan_state *);
 	cmd->n_sources = 1;
 	if (!is_index(from, &index))
@@ -148,7 +154,9 @@ int plan_cmd_sources(struct plan_bases *b, struct plan_cmd *cmd, struct err **er
 	for (size_t i = 0; i < ins->n_mounts; i++)
 		/* Without `from` it is scratch, of whatever type the mount is: a stage of that name is depended on then. The
 		 * reference of a mount has no place in BuildKit's errors. */
-		cmd->sources[i] = named(b, ins->mounts[i].from.n ? ins->mounts[i].from : STR("scratch"), (struct span){ 0 });
+		cmd->sources[i] =
+			named(b, ins->mounts[i].from.n ? ins->mounts[i].from : STR("scratch"),
+			      (struct span){ 0 });
 	return 0;
 }
 
@@ -156,14 +164,14 @@ int plan_cmd_sources(struct plan_bases *b, struct plan_cmd *cmd, struct err **er
 
 struct walk {
 	struct plan_state *s;
-	size_t cmd, source;           /* the next edge */
-	struct span at;               /* of the edge that led here */
+	size_t cmd, source; /* the next edge */
+	struct span at;     /* of the edge that led here */
 };
 
 struct walks {
 	struct walk *v;
 	size_t n, cap;
-	unsigned char *seen;          /* by state number: 1 on the path, 2 done */
+	unsigned char *seen; /* by state number: 1 on the path, 2 done */
 };
 
 static int cycle(const struct walks *w, struct span last, struct str label, struct err **err)
@@ -179,13 +187,15 @@ static int cycle(const struct walks *w, struct span last, struct str label, stru
 }
 
 /* Walks COPY --from and mounts, which may lead anywhere in the file; FROM only leads up. */
-static int walk_from(struct plan_bases *b, struct walks *w, struct plan_state *first, struct err **err)
+static int walk_from(struct plan_bases *b, struct walks *w, struct plan_state *first,
+		     struct err **err)
 {
 	PLAN_ADD(b->a, w->v, w->n, w->cap, ((struct walk){ .s = first }));
 	w->seen[first->number] = 1;
 	while (w->n) {
 		struct walk *top = &w->v[w->n - 1];
-		while (top->cmd < top->s->n_cmds && top->source == top->s->cmds[top->cmd].n_sources) {
+		while (top->cmd < top->s->n_cmds &&
+		       top->source == top->s->cmds[top->cmd].n_sources) {
 			top->cmd++;
 			top->source = 0;
 		}
@@ -220,10 +230,12 @@ int plan_cycles(struct plan_bases *b, struct err **err)
 static struct str image_of_context(const struct plan_pair *c)
 {
 	struct str head = STR("docker-image://");
-	return str_starts(c->value, head) ? str_sub(c->value, head.n, c->value.n) : (struct str){ 0 };
+	return str_starts(c->value, head) ? str_sub(c->value, head.n, c->value.n)
+					  : (struct str){ 0 };
 }
 
-static int parse_reference(struct plan_bases *b, struct plan_state *s, struct str text, struct err **err)
+static int parse_reference(struct plan_bases *b, struct plan_state *s, struct str text,
+			   struct err **err)
 {
 	struct ref r;
 	struct err *bad = NULL;
@@ -247,7 +259,9 @@ static int reference(struct plan_bases *b, struct plan_state *s, struct err **er
 			return 0;
 		if (parse_reference(b, s, s->base_name, err) < 0)
 			return -1;
-		if (!b->o->no_client && plan_context_find(b, s->base_name, s->has_platform ? &s->platform : NULL, &s->context, err) < 0)
+		if (!b->o->no_client &&
+		    plan_context_find(b, s->base_name, s->has_platform ? &s->platform : NULL,
+				      &s->context, err) < 0)
 			return err_at(err, s->at);
 	}
 	if (!s->context)
@@ -278,7 +292,8 @@ int plan_references(struct plan_bases *b, struct err **err)
 /* For "not found": stages and the images whose names are mistyped most. */
 static struct str near_image(struct plan_bases *b, struct str original)
 {
-	static const char *const usual[] = { "alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora" };
+	static const char *const usual[] = { "alpine", "busybox", "centos", "debian",
+					     "golang", "ubuntu",  "fedora" };
 	size_t n = 0, max = b->n_stages + 2 * ARRAY_SIZE(usual);
 	struct str *names = arena_array_of(b->a, struct str, max);
 	for (size_t i = 0; i < b->n_stages; i++)
@@ -293,7 +308,8 @@ static struct str near_image(struct plan_bases *b, struct str original)
 
 static bool same_platform(const struct oci_platform *x, const struct oci_platform *y)
 {
-	return str_eq(x->os, y->os) && str_eq(x->arch, y->arch) && str_eq(x->variant, y->variant) && str_eq(x->os_version, y->os_version);
+	return str_eq(x->os, y->os) && str_eq(x->arch, y->arch) && str_eq(x->variant, y->variant) &&
+		str_eq(x->os_version, y->os_version);
 }
 
 static void list_image(struct plan_bases *b, struct plan_state *s)
@@ -307,7 +323,9 @@ static void list_image(struct plan_bases *b, struct plan_state *s)
 	if (s->image)
 		return;
 	s->image = arena_new_of(b->a, struct plan_base);
-	*s->image = (struct plan_base){ .ref = s->ref, .original = s->base_name, .platform = p, .at = s->at };
+	*s->image = (struct plan_base){
+		.ref = s->ref, .original = s->base_name, .platform = p, .at = s->at
+	};
 	s->image->near = near_image(b, s->base_name);
 	PLAN_ADD(b->a, b->images, b->n_images, b->cap_images, s->image);
 }
@@ -347,12 +365,15 @@ int plan_reach(struct plan_bases *b, struct err **err)
 			for (size_t m = 0; m < b->states[i]->cmds[k].n_sources; m++)
 				list_image(b, b->states[i]->cmds[k].sources[m]);
 	}
-	return b->n_images <= MAX_IMAGES ? 0 : err_set(err, ERR_LIMIT, "a Dockerfile needs more than %d images", MAX_IMAGES);
+	return b->n_images <= MAX_IMAGES
+		? 0
+		: err_set(err, ERR_LIMIT, "a Dockerfile needs more than %d images", MAX_IMAGES);
 }
 
 /* ---- triggers */
 
-static int replay(struct plan_bases *b, struct plan_state *s, const struct str *triggers, size_t n, struct err **err)
+static int replay(struct plan_bases *b, struct plan_state *s, const struct str *triggers, size_t n,
+		  struct err **err)
 {
 	struct plan_cmd *cmds = arena_array_of(b->a, struct plan_cmd, s->n_cmds + n);
 	for (size_t i = 0; i < n; i++) {
@@ -393,11 +414,12 @@ int plan_triggers(struct plan_bases *b, bool *ret_more, struct err **err)
 		again = false;
 		for (size_t i = 0; i < b->n_stages; i++) {
 			struct plan_state *s = b->states[i];
-			if (!s->reached || s->triggered || s->replaced || (s->image && !s->image->config))
+			if (!s->reached || s->triggered || s->replaced ||
+			    (s->image && !s->image->config))
 				continue;
 			again = true;
 			if (triggers_of(b, s, err) < 0) {
-				(*err)->at = s->at;   /* not the place within the trigger */
+				(*err)->at = s->at; /* not the place within the trigger */
 				return -1;
 			}
 			if (plan_check_size(b, s, err) < 0)

@@ -51,7 +51,7 @@ static bool device(const struct plan_step *s)
 
 static bool copy_link(const struct plan_step *s)
 {
-	return s->link && !s->chmod.p;   /* with --chmod it is an ordinary copy */
+	return s->link && !s->chmod.p; /* with --chmod it is an ordinary copy */
 }
 
 static bool copy_parents(const struct plan_step *s)
@@ -83,7 +83,8 @@ static bool add_url(const struct plan_step *s)
 /* A --build-context that is neither a folder nor an image. */
 static bool context(const struct plan_step *s)
 {
-	static const char *const schemes[] = { "oci-layout://", "http://", "https://", "git://", "ssh://", "git@", "target:", "input:" };
+	static const char *const schemes[] = { "oci-layout://", "http://", "https://", "git://",
+					       "ssh://",        "git@",    "target:",  "input:" };
 	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++)
 		if (str_starts(s->context_value, str_c(schemes[i])))
 			return true;

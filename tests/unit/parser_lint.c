@@ -23,7 +23,9 @@ static void settings_are_read(void **state)
 {
 	struct df_lint_settings s;
 	struct err *e = NULL;
-	assert_int_equal(df_lint_settings_parse(*state, STR(" skip = A , B;error=true ;experimental=all"), &s, &e), 0);
+	assert_int_equal(df_lint_settings_parse(
+				 *state, STR(" skip = A , B;error=true ;experimental=all"), &s, &e),
+			 0);
 	assert_int_equal(s.skip.n, 2);
 	assert_true(str_eq_c(s.skip.v[0].text, "A") && str_eq_c(s.skip.v[1].text, "B"));
 	assert_true(s.error && s.experimental_all && !s.skip_all);
@@ -41,9 +43,11 @@ static void bad_settings_are_named(void **state)
 		{ "foo", "invalid check option \"foo\"" },
 		{ "skip=A;", "invalid check option \"\"" },
 		{ "SKIP=all", "invalid check option \"SKIP\"" },
-		{ "skip=A;error=1;error=0;skip=B", "failed to parse check option \"error=0;skip=B\": strconv.ParseBool: parsing \"0;skip=B\": "
-						    "invalid syntax" },
-		{ "error=yes", "failed to parse check option \"error=yes\": strconv.ParseBool: parsing \"yes\": invalid syntax" },
+		{ "skip=A;error=1;error=0;skip=B",
+		  "failed to parse check option \"error=0;skip=B\": strconv.ParseBool: parsing \"0;skip=B\": "
+		  "invalid syntax" },
+		{ "error=yes",
+		  "failed to parse check option \"error=yes\": strconv.ParseBool: parsing \"yes\": invalid syntax" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
@@ -72,7 +76,8 @@ static void directive_ends_at_its_first_blank(void **state)
 
 static void settings_silence(void **state)
 {
-	struct df_word comments[] = { { STR("check=skip=UndefinedVar;error=true trailing"), { 0 } } };
+	struct df_word comments[] = { { STR("check=skip=UndefinedVar;error=true trailing"),
+					{ 0 } } };
 	struct df_instruction ins = { .comments = { comments, 1 } };
 	struct df_lint l = { .a = *state };
 	struct span at = { .line = 3, .last = 3 };
@@ -84,20 +89,24 @@ static void settings_silence(void **state)
 	df_lint_warn(&l, LINT_STAGE_NAME_CASING, &ins, at, "two");
 	df_lint_warn(&l, LINT_UNDEFINED_VAR, NULL, at, "three");
 	assert_int_equal(l.n, 3);
-	assert_true(str_eq_c(l.first->message, "one 1") && str_eq_c(l.last->message, "three") && !l.last->next);
+	assert_true(str_eq_c(l.first->message, "one 1") && str_eq_c(l.last->message, "three") &&
+		    !l.last->next);
 	_cleanup_(err_dropp) struct err *e = NULL;
 	/* error= counts in the file's own setting alone. */
 	assert_int_equal(df_lint_verdict(&l, &e), 0);
 	l.settings.error = true;
 	assert_int_equal(df_lint_verdict(&l, &e), -1);
-	assert_string_equal(e->msg, "lint violation found for rules: UndefinedVar, StageNameCasing");
+	assert_string_equal(e->msg,
+			    "lint violation found for rules: UndefinedVar, StageNameCasing");
 	assert_int_equal(e->at.line, 0);
 }
 
 static void secrets_are_words(void **state)
 {
-	static const char *const yes[] = { "PASSWORD", "DB_PASSWD", "my_Api_key_1", "TOKEN_x", "key" };
-	static const char *const no[] = { "PASSWORDS", "keyboard", "public_key", "KEY_FILE", "secret_VERSION", "", "tok_en" };
+	static const char *const yes[] = { "PASSWORD", "DB_PASSWD", "my_Api_key_1", "TOKEN_x",
+					   "key" };
+	static const char *const no[] = { "PASSWORDS",      "keyboard", "public_key", "KEY_FILE",
+					  "secret_VERSION", "",         "tok_en" };
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
 		assert_true(df_lint_is_secret(str_c(yes[i])));

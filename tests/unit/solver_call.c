@@ -59,16 +59,17 @@ static void check_text(void **state)
 	struct planned p;
 	plan(&p, text);
 	call_check_text(&p.lint, STR("Dockerfile"), str_c(text), &out);
-	assert_string_equal(sb_c(&out),
-			    "Check complete, 2 warnings have been found!\n\n"
-			    "WARNING: JSONArgsRecommended - https://docs.docker.com/go/dockerfile/rule/json-args-recommended/\n"
-			    "JSON arguments recommended for CMD to prevent unintended behavior related to OS signals\n"
-			    "Dockerfile:2\n--------------------\n   1 |     FROM b\n   2 | >>> CMD x\n   3 |     ENV a b\n   4 |     \n"
-			    "--------------------\n\n"
-			    "WARNING: LegacyKeyValueFormat - https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/\n"
-			    "\"ENV key=value\" should be used instead of legacy \"ENV key value\" format\n"
-			    "Dockerfile:3\n--------------------\n   1 |     FROM b\n   2 |     CMD x\n   3 | >>> ENV a b\n   4 |     \n"
-			    "--------------------\n");
+	assert_string_equal(
+		sb_c(&out),
+		"Check complete, 2 warnings have been found!\n\n"
+		"WARNING: JSONArgsRecommended - https://docs.docker.com/go/dockerfile/rule/json-args-recommended/\n"
+		"JSON arguments recommended for CMD to prevent unintended behavior related to OS signals\n"
+		"Dockerfile:2\n--------------------\n   1 |     FROM b\n   2 | >>> CMD x\n   3 |     ENV a b\n   4 |     \n"
+		"--------------------\n\n"
+		"WARNING: LegacyKeyValueFormat - https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/\n"
+		"\"ENV key=value\" should be used instead of legacy \"ENV key value\" format\n"
+		"Dockerfile:3\n--------------------\n   1 |     FROM b\n   2 |     CMD x\n   3 | >>> ENV a b\n   4 |     \n"
+		"--------------------\n");
 	done(&p);
 	sb_reset(&out);
 	plan(&p, "FROM b\n");
@@ -83,13 +84,14 @@ static void check_json(void **state)
 	static const char *const text = "FROM b\nCMD \\\nx\nSTOPSIGNAL x\n";
 	struct planned p;
 	plan(&p, text);
-	assert_json(call_check_json(&p.lint, p.err, STR("D"), str_c(text)),
-		    "{\"warnings\":[{\"ruleName\":\"JSONArgsRecommended\",\"description\":\"JSON arguments recommended for ENTRYPOINT/CMD to "
-		    "prevent unintended behavior related to OS signals\",\"url\":\"https://docs.docker.com/go/dockerfile/rule/"
-		    "json-args-recommended/\",\"detail\":\"JSON arguments recommended for CMD to prevent unintended behavior related to OS "
-		    "signals\",\"location\":{\"ranges\":[{\"start\":{\"line\":2},\"end\":{\"line\":2}},{\"start\":{\"line\":3},\"end\":{\"line\":3}}]}}],"
-		    "\"sources\":[{\"filename\":\"D\",\"language\":\"Dockerfile\",\"data\":\"RlJPTSBiCkNNRCBcCngKU1RPUFNJR05BTCB4Cg==\"}],"
-		    "\"buildError\":{\"message\":\"invalid signal: x\",\"location\":{\"ranges\":[{\"start\":{\"line\":4},\"end\":{\"line\":4}}]}}}");
+	assert_json(
+		call_check_json(&p.lint, p.err, STR("D"), str_c(text)),
+		"{\"warnings\":[{\"ruleName\":\"JSONArgsRecommended\",\"description\":\"JSON arguments recommended for ENTRYPOINT/CMD to "
+		"prevent unintended behavior related to OS signals\",\"url\":\"https://docs.docker.com/go/dockerfile/rule/"
+		"json-args-recommended/\",\"detail\":\"JSON arguments recommended for CMD to prevent unintended behavior related to OS "
+		"signals\",\"location\":{\"ranges\":[{\"start\":{\"line\":2},\"end\":{\"line\":2}},{\"start\":{\"line\":3},\"end\":{\"line\":3}}]}}],"
+		"\"sources\":[{\"filename\":\"D\",\"language\":\"Dockerfile\",\"data\":\"RlJPTSBiCkNNRCBcCngKU1RPUFNJR05BTCB4Cg==\"}],"
+		"\"buildError\":{\"message\":\"invalid signal: x\",\"location\":{\"ranges\":[{\"start\":{\"line\":4},\"end\":{\"line\":4}}]}}}");
 	done(&p);
 }
 
@@ -99,14 +101,17 @@ static void outline(void **state)
 	_cleanup_(sb_releasep) struct sb out = { 0 };
 	struct planned p;
 	struct plan_outline o;
-	plan(&p, "# V is the version\nARG V=1\nARG U=$V\nARG unused\nFROM b:$U AS base\nRUN --mount=type=secret,id=s x\n"
-		 "FROM b AS dead\nARG nothing\n# one is it\nFROM base AS one\n# W is another\nARG W\nARG V\n"
-		 "RUN --mount=type=secret,id=tok,required=true --mount=type=ssh true\n");
+	plan(&p,
+	     "# V is the version\nARG V=1\nARG U=$V\nARG unused\nFROM b:$U AS base\nRUN --mount=type=secret,id=s x\n"
+	     "FROM b AS dead\nARG nothing\n# one is it\nFROM base AS one\n# W is another\nARG W\nARG V\n"
+	     "RUN --mount=type=secret,id=tok,required=true --mount=type=ssh true\n");
 	plan_outline(p.bases, &o);
 	call_outline_text(&o, &out);
-	assert_string_equal(sb_c(&out), "TARGET:      one\nDESCRIPTION: is it\n\nBUILD ARG   VALUE   DESCRIPTION\nV           1       is the version\n"
-					"U           1       \nW                   is another\n\nSECRET   REQUIRED\ns        \ntok      true\n\n"
-					"SSH       REQUIRED\ndefault   \n\n");
+	assert_string_equal(
+		sb_c(&out),
+		"TARGET:      one\nDESCRIPTION: is it\n\nBUILD ARG   VALUE   DESCRIPTION\nV           1       is the version\n"
+		"U           1       \nW                   is another\n\nSECRET   REQUIRED\ns        \ntok      true\n\n"
+		"SSH       REQUIRED\ndefault   \n\n");
 	done(&p);
 }
 
@@ -115,16 +120,21 @@ static void targets(void **state)
 	(void)state;
 	_cleanup_(sb_releasep) struct sb out = { 0 };
 	struct planned p;
-	plan(&p, "# one is the first stage\nFROM b AS one\nFROM one\n# three is last\nFROM --platform=linux/arm64 scratch AS three\n");
+	plan(&p,
+	     "# one is the first stage\nFROM b AS one\nFROM one\n# three is last\nFROM --platform=linux/arm64 scratch AS three\n");
 	call_targets_text(p.file, &out);
-	assert_string_equal(sb_c(&out), "TARGET          DESCRIPTION\none             is the first stage\n                \n"
-					"three (default) is last\n");
+	assert_string_equal(
+		sb_c(&out),
+		"TARGET          DESCRIPTION\none             is the first stage\n                \n"
+		"three (default) is last\n");
 	json_t *j = call_targets_json(p.file);
 	json_object_del(j, "sources");
-	assert_json(j, "{\"targets\":[{\"name\":\"one\",\"description\":\"is the first stage\",\"base\":\"b\",\"location\":{\"ranges\":[{\"start\":"
-		       "{\"line\":2},\"end\":{\"line\":2}}]}},{\"base\":\"one\",\"location\":{\"ranges\":[{\"start\":{\"line\":3},\"end\":{\"line\":3}}]}},"
-		       "{\"name\":\"three\",\"default\":true,\"description\":\"is last\",\"base\":\"scratch\",\"platform\":\"linux/arm64\",\"location\":"
-		       "{\"ranges\":[{\"start\":{\"line\":5},\"end\":{\"line\":5}}]}}]}");
+	assert_json(
+		j,
+		"{\"targets\":[{\"name\":\"one\",\"description\":\"is the first stage\",\"base\":\"b\",\"location\":{\"ranges\":[{\"start\":"
+		"{\"line\":2},\"end\":{\"line\":2}}]}},{\"base\":\"one\",\"location\":{\"ranges\":[{\"start\":{\"line\":3},\"end\":{\"line\":3}}]}},"
+		"{\"name\":\"three\",\"default\":true,\"description\":\"is last\",\"base\":\"scratch\",\"platform\":\"linux/arm64\",\"location\":"
+		"{\"ranges\":[{\"start\":{\"line\":5},\"end\":{\"line\":5}}]}}]}");
 	done(&p);
 }
 
@@ -153,7 +163,10 @@ static void places_are_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(check_text), cmocka_unit_test(check_json), cmocka_unit_test(outline), cmocka_unit_test(targets),
+		cmocka_unit_test(check_text),
+		cmocka_unit_test(check_json),
+		cmocka_unit_test(outline),
+		cmocka_unit_test(targets),
 		cmocka_unit_test(places_are_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,12 +45,16 @@ static void heirs_do_not_change_their_base(void **state)
 	for (size_t n = 0; n <= 20; n++) {
 		struct oci_image base = { 0 };
 		for (size_t i = 0; i < n; i++)
-			config_env_set(*state, &base.config, arena_printf(*state, "v%zu", i), STR("old"));
+			config_env_set(*state, &base.config, arena_printf(*state, "v%zu", i),
+				       STR("old"));
 		config_label_set(*state, &base.config, STR("l"), STR("old"));
-		struct oci_image one = config_inherit(*state, &base), two = config_inherit(*state, &one);
+		struct oci_image one = config_inherit(*state, &base),
+				 two = config_inherit(*state, &one);
 		for (size_t i = 0; i < 3; i++) {
-			config_env_set(*state, &one.config, arena_printf(*state, "one%zu", i), STR("1"));
-			config_env_set(*state, &two.config, arena_printf(*state, "two%zu", i), STR("2"));
+			config_env_set(*state, &one.config, arena_printf(*state, "one%zu", i),
+				       STR("1"));
+			config_env_set(*state, &two.config, arena_printf(*state, "two%zu", i),
+				       STR("2"));
 		}
 		config_env_set(*state, &two.config, STR("v0"), STR("new"));
 		config_label_set(*state, &two.config, STR("l"), STR("new"));
@@ -88,8 +92,16 @@ static void durations(void **state)
 		int64_t ns;
 		const char *want;
 	} cases[] = {
-		{ 0, "0s" }, { 1, "1ns" }, { 1500, "1.5\302\265s" }, { 20000000, "20ms" }, { 1500000000, "1.5s" }, { 60000000000, "1m0s" },
-		{ 90000000000, "1m30s" }, { 3600000000000, "1h0m0s" }, { 3661001000000, "1h1m1.001s" }, { -1000000000, "-1s" },
+		{ 0, "0s" },
+		{ 1, "1ns" },
+		{ 1500, "1.5\302\265s" },
+		{ 20000000, "20ms" },
+		{ 1500000000, "1.5s" },
+		{ 60000000000, "1m0s" },
+		{ 90000000000, "1m30s" },
+		{ 3600000000000, "1h0m0s" },
+		{ 3661001000000, "1h1m1.001s" },
+		{ -1000000000, "-1s" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_text(config_text_duration(*state, cases[i].ns), cases[i].want);

@@ -15,11 +15,11 @@
 
 struct plan_case {
 	const char *name, *text;
-	const char *args, *labels, *contexts;   /* name=value, by blanks */
+	const char *args, *labels, *contexts; /* name=value, by blanks */
 	const char *target;
 	int network;
 	bool all;
-	const char *want;                       /* or the error: "! line-last MESSAGE" */
+	const char *want; /* or the error: "! line-last MESSAGE" */
 };
 
 struct base_of {
@@ -27,17 +27,22 @@ struct base_of {
 };
 
 static const struct base_of bases_known[] = {
-	{ "docker.io/library/b:latest", "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Env\":[\"PATH=/bin\",\"X=1\"],\"Cmd\":[\"sh\"]},"
-					"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
-	{ "docker.io/library/triggers:latest", "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Env\":[\"PATH=/bin\"],"
-					       "\"OnBuild\":[\"CMD [\\\"t\\\"]\",\"COPY --from=from a /b\"]},"
-					       "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
-	{ "docker.io/library/broken:latest", "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"OnBuild\":[\"FOO\"]},"
-					     "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
-	{ "docker.io/library/odd:latest", "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Env\":[\"Y=2\"],\"WorkingDir\":\"app\",\"User\":\"u\"},"
-					  "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
-	{ "docker.io/library/arm:latest", "{\"architecture\":\"arm64\",\"os\":\"linux\",\"config\":{},"
-					  "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
+	{ "docker.io/library/b:latest",
+	  "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Env\":[\"PATH=/bin\",\"X=1\"],\"Cmd\":[\"sh\"]},"
+	  "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
+	{ "docker.io/library/triggers:latest",
+	  "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Env\":[\"PATH=/bin\"],"
+	  "\"OnBuild\":[\"CMD [\\\"t\\\"]\",\"COPY --from=from a /b\"]},"
+	  "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
+	{ "docker.io/library/broken:latest",
+	  "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"OnBuild\":[\"FOO\"]},"
+	  "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
+	{ "docker.io/library/odd:latest",
+	  "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Env\":[\"Y=2\"],\"WorkingDir\":\"app\",\"User\":\"u\"},"
+	  "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
+	{ "docker.io/library/arm:latest",
+	  "{\"architecture\":\"arm64\",\"os\":\"linux\",\"config\":{},"
+	  "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}" },
 };
 
 static void resolve(struct arena *a, struct plan_base *b)
@@ -68,7 +73,8 @@ static const struct plan_pair *pairs_of(struct arena *a, const char *text, size_
 	return v;
 }
 
-static int plan_of(struct arena *a, const struct plan_case *c, struct df_lint *lint, struct plan **ret, struct err **err)
+static int plan_of(struct arena *a, const struct plan_case *c, struct df_lint *lint,
+		   struct plan **ret, struct err **err)
 {
 	struct plan_options *o = arena_new_of(a, struct plan_options);
 	struct df_file *file;
@@ -82,7 +88,8 @@ static int plan_of(struct arena *a, const struct plan_case *c, struct df_lint *l
 	o->build_args = pairs_of(a, c->args, &o->n_build_args);
 	o->labels = pairs_of(a, c->labels, &o->n_labels);
 	o->contexts = pairs_of(a, c->contexts, &o->n_contexts);
-	if (solver_parse(a, str_c(c->text), o, lint, &file, err) < 0 || plan_bases(a, file, o, &bases, err) < 0)
+	if (solver_parse(a, str_c(c->text), o, lint, &file, err) < 0 ||
+	    plan_bases(a, file, o, &bases, err) < 0)
 		return -1;
 	for (bool more = true; more;) {
 		size_t n;
@@ -109,7 +116,8 @@ static void put_list(struct arena *a, struct sb *out, const char *what, const st
 }
 
 /* The image's config, then its new history: "*" an entry with a layer, "-" one without. */
-__attribute__((unused)) static void describe_image(struct arena *a, const struct plan *p, const struct df_lint *lint, struct sb *out)
+__attribute__((unused)) static void describe_image(struct arena *a, const struct plan *p,
+						   const struct df_lint *lint, struct sb *out)
 {
 	const struct oci_config *c = &p->image.config;
 	(void)lint;
@@ -125,7 +133,8 @@ __attribute__((unused)) static void describe_image(struct arena *a, const struct
 	put(out, "user", c->user);
 	put(out, "stopsignal", c->stop_signal);
 	for (size_t i = 0; i < c->n_labels; i++)
-		sb_printf(out, "label %.*s=%.*s\n", STR_ARG(c->labels[i].name), STR_ARG(c->labels[i].value));
+		sb_printf(out, "label %.*s=%.*s\n", STR_ARG(c->labels[i].name),
+			  STR_ARG(c->labels[i].value));
 	for (size_t i = 0; i < c->volumes.n; i++)
 		put(out, "volume", c->volumes.v[i]);
 	for (size_t i = 0; i < c->exposed_ports.n; i++)
@@ -133,13 +142,17 @@ __attribute__((unused)) static void describe_image(struct arena *a, const struct
 	put_list(a, out, "shell", &c->shell);
 	put_list(a, out, "onbuild", &c->onbuild);
 	if (c->healthcheck)
-		put(out, "health", config_text_quoted(a, c->healthcheck->test, c->healthcheck->n_test));
+		put(out, "health",
+		    config_text_quoted(a, c->healthcheck->test, c->healthcheck->n_test));
 	for (size_t i = 0; i < p->n_history; i++)
-		sb_printf(out, "%c %.*s\n", p->history[i].step ? '*' : '-', STR_ARG(p->history[i].created_by));
+		sb_printf(out, "%c %.*s\n", p->history[i].step ? '*' : '-',
+			  STR_ARG(p->history[i].created_by));
 }
 
 /* Plans one case and compares the text of what comes out. */
-static void check_case(const struct plan_case *c, void (*describe)(struct arena *, const struct plan *, const struct df_lint *, struct sb *))
+static void check_case(const struct plan_case *c,
+		       void (*describe)(struct arena *, const struct plan *, const struct df_lint *,
+					struct sb *))
 {
 	_cleanup_(arena_freep) struct arena *a = arena_new();
 	_cleanup_(sb_releasep) struct sb out = { 0 };
