@@ -17,6 +17,7 @@
 #include "solver/core/key.h"
 #include "solver/export.h"
 #include "solver/internal.h"
+#include "solver/journal.h"
 
 /* ---- planning */
 
@@ -291,7 +292,7 @@ static void build_init(struct build *b, struct build_env *env, const struct buil
 		long cores = sysconf(_SC_NPROCESSORS_ONLN);
 		env->jobs = cores > 4 ? (unsigned)(4 * cores) : 16;
 	}
-	*b = (struct build){ .env = env, .o = o, .id = build_id() };
+	*b = (struct build){ .env = env, .o = o, .id = build_id(), .journal_fd = -1 };
 	pthread_mutex_init(&b->etc_lock, NULL);
 }
 
@@ -323,7 +324,9 @@ int solver_build(const struct build_env *env, const struct build_options *o, str
 	build_init(&b, &with, o);
 	b.arena = a;
 	b.lint = &lint;
+	journal_open(&b);
 	int r = run_build(&b, &result, err);
+	journal_close(&b, &result, r < 0 ? *err : NULL);
 	build_release(&b);
 	if (!r)
 		*ret = result;

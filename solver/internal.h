@@ -32,6 +32,7 @@ struct build {
 	pthread_mutex_t etc_lock;           /* of what op_run makes once a build */
 	char *hosts, *resolv;               /* files below the store's root for RUN's /etc/hosts and resolv.conf */
 	bool said_network;
+	int journal_fd;                     /* logs/<id>/events.jsonl; -1: none */
 	VEC(struct arena *) arenas;         /* of jobs that resolved images */
 };
 

@@ -1,4 +1,5 @@
 /* The core's second table over cache/record: look-ups on the loop thread (they only read), records written by jobs. */
+#include "solver/inputs.h"
 #include "solver/internal.h"
 
 #include <stdlib.h>
@@ -85,8 +86,10 @@ static void unlock(struct results *r, struct vertex *v)
 static int write_record(struct step_job *j, struct cache *c, struct err **err)
 {
 	const struct vertex *v = j->s->v;
+	_cleanup_(arena_freep) struct arena *a = arena_new();
 	struct record r = { .key = v->key, .op = v->op, .r = v->r, .chain = *files_chain(j->files), .created_ns = v->created_ns,
 			    .checked_ns = clock_real_ns(), .cost_ms = j->s->cost_ms, .deep = j->digest };
+	r.inputs = inputs_name(a, j->s, &r.n_inputs);
 	return cache_record_put(c, &r, v->forced || v->stands_on_forced, err);
 }
 

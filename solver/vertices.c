@@ -3,6 +3,7 @@
 
 #include "base/map.h"
 #include "registry/pull.h"
+#include "solver/journal.h"
 #include "solver/core/key.h"
 
 static const struct op_class *class_of(enum plan_kind k)
@@ -138,6 +139,8 @@ static void on_transition(void *arg, struct vertex *v)
 	const char *error = v->error ? v->error->msg : NULL;
 	if (v->class == &op_context || v->class == &op_scratch)
 		return;
+	if (v->state == VERTEX_DONE || v->state == VERTEX_FAILED || v->state == VERTEX_CANCELED)
+		journal_step(s);
 	switch (v->state) {
 	case VERTEX_RUNNING:
 		s->shown = true;
