@@ -31,9 +31,10 @@ static atomic_int best_form = BY_FD;
 
 struct stack {
 	struct store *store;
-	const struct chain *chain;
 	const struct work *upper;
-	size_t n;                    /* lower layers, from the top; one more than the chain has where `empty` stands in */
+	int64_t lower[LOWER_MAX];    /* numbers of the layers, from the top */
+	size_t n_lower;
+	size_t n;                    /* lower folders: one more where an empty one stands in */
 	int upper_fd, work_fd;
 };
 
@@ -56,9 +57,9 @@ static enum form allowed(void)
 static int open_lower(const struct stack *s, size_t i)
 {
 	char path[LAYER_PATH];
-	if (i == s->chain->n)
+	if (i == s->n_lower)
 		return openat(s->store->run_fd, "mnt", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	layer_path(path, s->chain->v[s->chain->n - 1 - i].id, "fs");
+	layer_path(path, s->lower[i], "fs");
 	return openat(s->store->root_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
 
@@ -75,18 +76,32 @@ static int open_work(struct stack *s, struct err **err)
 	return s->work_fd < 0 ? err_sys(err, "open folder '%s'", path) : 0;
 }
 
-static int open_stack(struct stack *s, struct err **err)
+/* A layer may be in an image twice (an empty one, say), but overlay refuses that. The upper one alone shows the same: whatever the lower
+ * has is in it, or hidden by it. */
+static void take_chain(struct stack *s, const struct chain *chain)
 {
-	s->n = s->chain->n;
+	for (size_t i = chain->n; i-- > 0;) {
+		size_t k = 0;
+		while (k < s->n_lower && s->lower[k] != chain->v[i].id)
+			k++;
+		if (k == s->n_lower)
+			s->lower[s->n_lower++] = chain->v[i].id;
+	}
+}
+
+static int open_stack(struct stack *s, const struct chain *chain, struct err **err)
+{
+	take_chain(s, chain);
+	s->n = s->n_lower;
 	if (s->n < (s->upper ? 1 : 2))
 		s->n++;
 	if (!s->upper)
 		return 0;
 	s->upper_fd = s->upper->fs_fd;
-	if (s->chain->n) {
+	if (s->n_lower) {
 		_cleanup_close_ int top = open_lower(s, 0);
 		if (top < 0)
-			return err_sys(err, "open layer %lld", (long long)s->chain->v[s->chain->n - 1].id);
+			return err_sys(err, "open layer %lld", (long long)s->lower[0]);
 		if (cache_work_root(s->upper_fd, top, err) < 0)
 			return -1;
 	}
@@ -184,9 +199,9 @@ static void ns_options(const struct stack *s, const char *mnt, struct sb *out)
 		sb_printf(out, "%s,upperdir=../%s/fs,workdir=../%s/work", s->upper->lasting ? "" : ",volatile", s->upper->path,
 			  s->upper->path);
 	sb_add_c(out, ",lowerdir=");
-	for (size_t i = s->chain->n; i-- > 0;)
-		sb_printf(out, "%lld/fs:", (long long)s->chain->v[i].id);
-	if (s->n > s->chain->n)
+	for (size_t i = 0; i < s->n_lower; i++)
+		sb_printf(out, "%lld/fs:", (long long)s->lower[i]);
+	if (s->n > s->n_lower)
 		sb_printf(out, "%s:", mnt);
 	sb_trunc(out, out->n - 1);
 }
@@ -248,8 +263,8 @@ int cache_layer_mount(struct cache *c, const struct chain *chain, const struct w
 		*ret_fd = fd;
 		return 0;
 	}
-	struct stack s = { .store = c->store, .chain = chain, .upper = upper, .upper_fd = -1, .work_fd = -1 };
-	int r = open_stack(&s, err);
+	struct stack s = { .store = c->store, .upper = upper, .upper_fd = -1, .work_fd = -1 };
+	int r = open_stack(&s, chain, err);
 	if (!r)
 		r = mount_stack(&s, ret_fd, err);
 	if (s.work_fd >= 0)

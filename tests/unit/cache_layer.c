@@ -643,6 +643,158 @@ static void test_borrowed_link(void **state)
 	assert_false(found);
 }
 
+/* ---- random steps: overlay itself is what our view of manifests and our tars are compared with */
+
+static unsigned seed;
+
+static unsigned dice(unsigned n)
+{
+	seed = seed * 1103515245 + 12345;
+	return (seed >> 16) % n;
+}
+
+/* A path of at most three of four names. */
+static const char *some_path(void)
+{
+	static char path[32];
+	unsigned depth = 1 + dice(3);
+	path[0] = '\0';
+	for (unsigned i = 0; i < depth; i++)
+		snprintf(path + strlen(path), sizeof(path) - strlen(path), "%s%c", i ? "/" : "", "abcd"[dice(4)]);
+	return path;
+}
+
+/* One change that may also fail, as a step's would. */
+static void some_change(int root)
+{
+	char path[32], other[32];
+	struct err *err = NULL;
+	snprintf(path, sizeof(path), "%s", some_path());
+	snprintf(other, sizeof(other), "%s", some_path());
+	switch (dice(9)) {
+	case 0:
+	case 1:
+		(void)!mkdirat(root, path, 0700 + dice(64));
+		break;
+	case 2:
+	case 3: {
+		_cleanup_close_ int fd = openat(root, path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd >= 0)
+			(void)!write(fd, path, 1 + dice(4));
+		break;
+	}
+	case 4:
+		(void)!symlinkat(other, root, path);
+		break;
+	case 5:
+		(void)!linkat(root, other, root, path, 0);
+		break;
+	case 6:
+		(void)!renameat(root, other, root, path);
+		break;
+	case 7:
+		(void)!fchmodat(root, path, 0600 + dice(128), 0);
+		break;
+	default:
+		if (io_remove_tree(root, path, &err) < 0)
+			err_drop(&err);
+	}
+}
+
+/* Everything of a mounted root, as text; hard links are left out, they are no matter between layers. */
+static void walk(int root, const char *path, struct sb *out)
+{
+	_cleanup_free_ char *proc = xasprintf("/proc/self/fd/%d/%s", root, path);
+	struct dirent **names;
+	int n = scandir(proc, &names, NULL, alphasort);
+	assert_true(n >= 0);
+	for (int i = 0; i < n; i++) {
+		_cleanup_free_ char *sub = xasprintf("%s%s%s", path, *path ? "/" : "", names[i]->d_name);
+		bool dots = !strcmp(names[i]->d_name, ".") || !strcmp(names[i]->d_name, "..");
+		free(names[i]);
+		if (dots)
+			continue;
+		struct stat st;
+		char text[64] = "";
+		assert_int_equal(fstatat(root, sub, &st, AT_SYMLINK_NOFOLLOW), 0);
+		if (S_ISLNK(st.st_mode))
+			assert_true(readlinkat(root, sub, text, sizeof(text) - 1) > 0);
+		sb_printf(out, "%s %c %o %s", sub, S_ISDIR(st.st_mode) ? 'd' : S_ISLNK(st.st_mode) ? 'l' : 'f',
+			  S_ISLNK(st.st_mode) ? 0 : st.st_mode & 07777, text);
+		if (S_ISREG(st.st_mode)) {
+			_cleanup_(sb_releasep) struct sb data = { 0 };
+			MUST(io_read_file(root, sub, &data, &err));
+			char hex[DIGEST_HEX];
+			struct digest d = digest_of(data.p, data.n);
+			sb_printf(out, "%zu %.16s", data.n, digest_hex(&d, hex));
+		}
+		sb_add_ch(out, '\n');
+		if (S_ISDIR(st.st_mode))
+			walk(root, sub, out);
+	}
+	free(names);
+}
+
+static void view_text(struct fixture *f, const struct chain *chain, struct sb *out)
+{
+	struct manifest_reader *r[8];
+	struct err *err = NULL;
+	for (size_t i = 0; i < chain->n; i++) {
+		_cleanup_free_ char *path = xasprintf("r/layers/%lld/manifest", (long long)chain->v[i].id);
+		r[i] = manifest_open(f->w.fd, path, &err);
+		assert_non_null(r[i]);
+	}
+	_cleanup_(manifest_view_freep) struct manifest_view *view = manifest_view_new(r, chain->n);
+	struct entry e;
+	size_t layer;
+	while (manifest_view_next(view, &e, &layer, &err) > 0) {
+		char hex[DIGEST_HEX];
+		if (!e.path.n)
+			continue;
+		sb_printf(out, "%.*s %c %o %.*s", STR_ARG(e.path), e.kind, e.mode, STR_ARG(e.link));
+		if (e.kind == 'f')
+			sb_printf(out, "%llu %.16s", (unsigned long long)e.size, digest_hex(&e.data, hex));
+		sb_add_ch(out, '\n');
+	}
+	assert_null(err);
+}
+
+static void test_random_steps(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	enum { ROUNDS = 40, STEPS = 5 };
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct layer ours[STEPS], theirs[STEPS];
+		struct chain chain = { ours, 0 };
+		seed = round * 7919 + 1;
+		for (int step = 0; step < STEPS; step++) {
+			struct work *w = begin(f);
+			int root = mount_chain(f, &chain, w);
+			for (unsigned i = 0, n = 5 + dice(25); i < n; i++)
+				some_change(root);
+			_cleanup_(sb_releasep) struct sb seen = { 0 }, known = { 0 }, again = { 0 };
+			walk(root, "", &seen);
+			close(root);
+			struct layer_info info;
+			ours[step] = finish(f, w, INT64_MAX, &info);
+			chain.n++;
+			view_text(f, &chain, &known);
+			if (strcmp(sb_c(&seen), sb_c(&known)))
+				fail_msg("round %u step %d\noverlay:\n%s\nmanifests:\n%s", round, step, sb_c(&seen), sb_c(&known));
+			struct digest d;
+			to_file(f, ours[step].id, "step.tar", &d);
+			assert_true(digest_eq(&d, &info.diffid));
+			unpack_file(f, "step.tar", &d, NULL, &theirs[step]);
+			_cleanup_close_ int other = mount_chain(f, &(struct chain){ theirs, chain.n }, NULL);
+			walk(other, "", &again);
+			if (strcmp(sb_c(&seen), sb_c(&again)))
+				fail_msg("round %u step %d\noverlay:\n%s\nunpacked:\n%s", round, step, sb_c(&seen), sb_c(&again));
+		}
+	}
+}
+
 static void test_many_lower(void **state)
 {
 	struct fixture *f = *state;
@@ -684,7 +836,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_seal_and_tar), cmocka_unit_test(test_flags), cmocka_unit_test(test_deep), cmocka_unit_test(test_known_digests), cmocka_unit_test(test_whiteout_name),
 		cmocka_unit_test(test_mount),        cmocka_unit_test(test_merged_view), cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_import_and_pack), cmocka_unit_test(test_borrowed_link), cmocka_unit_test(test_many_lower),
+		cmocka_unit_test(test_import_and_pack), cmocka_unit_test(test_borrowed_link), cmocka_unit_test(test_random_steps), cmocka_unit_test(test_many_lower),
 	};
 	if (geteuid() != 0) {
 		puts("layers are made as root only");
