@@ -75,18 +75,29 @@ def mounts():
     return sorted(l.split(" - ")[0].split()[4] for l in open("/proc/self/mountinfo"))
 
 
+def short_id():
+    """8 hex of the store's uuid: the name of its cgroup folder, by which its processes are told from those of others."""
+    import sqlite3
+    db = sqlite3.connect("file:%s/index.db?mode=ro&immutable=1" % o.template, uri=True)
+    return db.execute("SELECT v FROM meta WHERE k = 'uuid'").fetchone()[0][:4].hex()
+
+
+SHORT = short_id()
+
+
 def processes():
-    """pids of our own kind: the helper and cbuild itself."""
+    """pids of our own: in a cgroup of this store, or with the store in their command line."""
     res = []
     for p in os.listdir("/proc"):
-        if not p.isdigit():
+        if not p.isdigit() or int(p) == os.getpid():
             continue
         try:
             exe = os.readlink("/proc/%s/exe" % p)
             cmd = open("/proc/%s/cmdline" % p, "rb").read()
+            group = open("/proc/%s/cgroup" % p).read()
         except OSError:
             continue
-        if exe.startswith(("/memfd:cbuild", cbuild)) or store.encode() in cmd:
+        if "/cbuild/" + SHORT in group or (exe == cbuild and store.encode() in open("/proc/%s/environ" % p, "rb").read()):
             res.append((p, exe, cmd[:80]))
     return res
 
