@@ -25,14 +25,14 @@ enum token_state { TOKEN_FETCHING, TOKEN_READY, TOKEN_FAILED };
 struct token {
 	struct token *next;
 	char *realm, *service, *scopes;
-	unsigned cred;               /* id; 0: anonymous */
+	unsigned cred; /* id; 0: anonymous */
 	bool exclusive;
 	enum token_state state;
-	bool retired;                /* replaced: not given out any more */
-	bool accepted;               /* a request has succeeded with it */
+	bool retired;  /* replaced: not given out any more */
+	bool accepted; /* a request has succeeded with it */
 	unsigned in_flight;
 	char *header;
-	int64_t until_ns;            /* monotonic */
+	int64_t until_ns; /* monotonic */
 	/* TOKEN_FAILED */
 	enum err_code code;
 	int status;
@@ -43,14 +43,14 @@ struct token {
 struct known {
 	enum challenge_scheme scheme;
 	char *realm, *service;
-	bool probed;                 /* GET /v2/ was asked for its challenge */
+	bool probed; /* GET /v2/ was asked for its challenge */
 };
 
 struct auth {
 	struct auth_options options;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct map hosts;            /* authority → struct known */
+	struct map hosts; /* authority → struct known */
 	struct token *tokens;
 	_Atomic unsigned fetches;
 };
@@ -120,8 +120,8 @@ static struct str wanted(const struct auth_try *t)
 
 static int denied(const struct auth_try *t, struct err **err)
 {
-	err_set(err, ERR_AUTH, "authentication required or access denied: %s%s%.*s", t->host->name, t->repo.n ? "/" : "",
-		STR_ARG(t->repo));
+	err_set(err, ERR_AUTH, "authentication required or access denied: %s%s%.*s", t->host->name,
+		t->repo.n ? "/" : "", STR_ARG(t->repo));
 	err_status(err, 401);
 	if (t->origin)
 		return err_hint(err, "the credentials are those of %s", t->origin);
@@ -150,8 +150,8 @@ static void take(struct auth_try *t, struct token *token)
 static struct token *find_token(struct auth *a, const struct token *like)
 {
 	for (struct token *t = a->tokens; t; t = t->next) {
-		if (t->retired || t->cred != like->cred || t->exclusive != like->exclusive || strcmp(t->realm, like->realm) ||
-		    strcmp(t->service, like->service))
+		if (t->retired || t->cred != like->cred || t->exclusive != like->exclusive ||
+		    strcmp(t->realm, like->realm) || strcmp(t->service, like->service))
 			continue;
 		bool serves = like->exclusive ? !strcmp(t->scopes, like->scopes)
 					      : scope_covers(str_c(t->scopes), str_c(like->scopes));
@@ -166,14 +166,21 @@ static struct token *find_token(struct auth *a, const struct token *like)
 }
 
 /* Fetches a token that is in the list as TOKEN_FETCHING; called without the lock, ends with it. */
-static void fetch(struct auth *a, struct http *http, const struct auth_try *t, const struct cred *cred, struct token *token)
+static void fetch(struct auth *a, struct http *http, const struct auth_try *t,
+		  const struct cred *cred, struct token *token)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_free_ char *text = NULL;
 	int64_t seconds = 0;
 	struct retry retry = *a->options.retry;
-	struct token_request q = { .http = http, .hosts = a->options.hosts, .host = t->host, .realm = str_c(token->realm),
-				   .service = str_c(token->service), .scopes = str_c(token->scopes), .cred = cred, .retry = &retry };
+	struct token_request q = { .http = http,
+				   .hosts = a->options.hosts,
+				   .host = t->host,
+				   .realm = str_c(token->realm),
+				   .service = str_c(token->service),
+				   .scopes = str_c(token->scopes),
+				   .cred = cred,
+				   .retry = &retry };
 	bool ok = !token_fetch(&q, &text, &seconds, &e);
 	a->fetches++;
 	pthread_mutex_lock(&a->lock);
@@ -199,11 +206,14 @@ static int token_failed(const struct token *t, struct err **err)
 	return t->hint ? err_hint(err, "%s", t->hint) : -1;
 }
 
-static int get_token(struct auth *a, struct http *http, struct auth_try *t, const struct known *k, const struct cred *cred,
-		     struct err **err)
+static int get_token(struct auth *a, struct http *http, struct auth_try *t, const struct known *k,
+		     const struct cred *cred, struct err **err)
 {
 	pthread_mutex_lock(&a->lock);
-	struct token like = { .realm = k->realm, .service = k->service, .cred = cred ? cred->id : 0, .exclusive = t->exclusive };
+	struct token like = { .realm = k->realm,
+			      .service = k->service,
+			      .cred = cred ? cred->id : 0,
+			      .exclusive = t->exclusive };
 	_cleanup_free_ char *scopes = str_dup(wanted(t));
 	like.scopes = scopes;
 	struct token *token = find_token(a, &like);
@@ -244,14 +254,17 @@ static int use_basic(struct auth_try *t, const struct cred *cred, struct err **e
 }
 
 /* Answers what the host asks for. */
-static int respond(struct auth *a, struct http *http, struct auth_try *t, const struct known *k, struct err **err)
+static int respond(struct auth *a, struct http *http, struct auth_try *t, const struct known *k,
+		   struct err **err)
 {
 	const struct cred *cred;
 	if (creds_get(a->options.creds, str_c(t->host->name), t->repo, &cred, err) < 0)
 		return -1;
 	bool open = host_is_plain(t->host) && !t->host->plain_allowed;
 	if (cred && open)
-		return err_set(err, ERR_DENIED, "log in to '%s': credentials are not sent over plain http", t->host->name);
+		return err_set(err, ERR_DENIED,
+			       "log in to '%s': credentials are not sent over plain http",
+			       t->host->name);
 	if (k->scheme == CHALLENGE_BASIC)
 		return use_basic(t, cred, err);
 	if (cred && cred->token) {
@@ -337,7 +350,8 @@ static const struct challenge *read_challenges(struct arena *arena, const struct
 }
 
 /* gcr.io answers 401 without a challenge; GET /v2/ has one. Once a host. */
-static const struct challenge *probe(struct auth *a, struct arena *arena, struct http *http, const struct host *h)
+static const struct challenge *probe(struct auth *a, struct arena *arena, struct http *http,
+				     const struct host *h)
 {
 	pthread_mutex_lock(&a->lock);
 	struct known *k = known_of(a, h);
@@ -352,7 +366,8 @@ static const struct challenge *probe(struct auth *a, struct arena *arena, struct
 	struct http_request q = { .method = "GET", .url = sb_str(&url), .peer = &h->peer };
 	_cleanup_(http_response_releasep) struct http_response r = { 0 };
 	_cleanup_(err_dropp) struct err *e = NULL;
-	return http_send(http, &q, &r, &e) < 0 || r.status != 401 ? NULL : read_challenges(arena, &r);
+	return http_send(http, &q, &r, &e) < 0 || r.status != 401 ? NULL
+								  : read_challenges(arena, &r);
 }
 
 static void widen(struct auth_try *t, struct arena *arena, struct str scope)
@@ -377,11 +392,12 @@ static bool may_renew(struct auth *a, struct auth_try *t)
 
 static bool insufficient(struct auth_try *t, const struct challenge *c)
 {
-	return c && c->scheme == CHALLENGE_BEARER && str_eq(c->error, STR("insufficient_scope")) && c->scope.n && !t->asked_scope;
+	return c && c->scheme == CHALLENGE_BEARER && str_eq(c->error, STR("insufficient_scope")) &&
+		c->scope.n && !t->asked_scope;
 }
 
-static int challenged(struct auth *a, struct arena *arena, struct http *http, struct auth_try *t, const struct challenge *c,
-		      struct err **err)
+static int challenged(struct auth *a, struct arena *arena, struct http *http, struct auth_try *t,
+		      const struct challenge *c, struct err **err)
 {
 	bool more = insufficient(t, c);
 	t->asked_scope |= more;
@@ -404,7 +420,8 @@ static int challenged(struct auth *a, struct arena *arena, struct http *http, st
 	return respond(a, http, t, &k, err) < 0 ? -1 : 1;
 }
 
-int auth_answer(struct auth *a, struct http *http, struct auth_try *t, const struct http_response *r, struct err **err)
+int auth_answer(struct auth *a, struct http *http, struct auth_try *t,
+		const struct http_response *r, struct err **err)
 {
 	pthread_mutex_lock(&a->lock);
 	let_go(a, t);

@@ -30,15 +30,15 @@ struct token;
 /* Set by the caller: host, repo, scopes. The rest belongs to auth. */
 struct auth_try {
 	struct host *host;
-	struct str repo;         /* for credentials and messages */
-	struct str scopes;       /* "repository:a/b:pull" */
-	bool exclusive;          /* its tokens serve no other request, and no other's serve it (mounts) */
-	bool quiet;              /* never starts a token flow: an answer of 401 stands */
+	struct str repo;   /* for credentials and messages */
+	struct str scopes; /* "repository:a/b:pull" */
+	bool exclusive;    /* its tokens serve no other request, and no other's serve it (mounts) */
+	bool quiet;        /* never starts a token flow: an answer of 401 stands */
 	/* In use. */
 	struct token *token;
-	char *header;            /* value of Authorization, or NULL */
-	char *widened;           /* scopes with what a challenge asked for */
-	const char *origin;      /* where a credential came from that was sent as it is */
+	char *header;       /* value of Authorization, or NULL */
+	char *widened;      /* scopes with what a challenge asked for */
+	const char *origin; /* where a credential came from that was sent as it is */
 	unsigned renewals;
 	bool asked_scope;
 	bool in_flight;
@@ -47,7 +47,7 @@ struct auth_try {
 struct auth_options {
 	struct hosts *hosts;
 	struct creds *creds;
-	struct retry *retry;     /* template for the token server's requests */
+	struct retry *retry; /* template for the token server's requests */
 };
 
 /* Nothing is asked yet. What options point to must outlive it. */
@@ -59,7 +59,8 @@ NODISCARD int auth_begin(struct auth *a, struct http *http, struct auth_try *t, 
 /* Step 2. */
 void auth_accepted(struct auth *a, struct auth_try *t);
 /* Step 3. ERR_AUTH: "authentication required or access denied: HOST/NAME". */
-NODISCARD int auth_answer(struct auth *a, struct http *http, struct auth_try *t, const struct http_response *r, struct err **err);
+NODISCARD int auth_answer(struct auth *a, struct http *http, struct auth_try *t,
+			  const struct http_response *r, struct err **err);
 /* Step 4. */
 void auth_end(struct auth *a, struct auth_try *t);
 

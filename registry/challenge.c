@@ -16,7 +16,8 @@ static struct str take_token(struct cursor *c)
 	size_t i = 0;
 	for (; i < c->left.n; i++) {
 		char x = c->left.p[i], l = str_lower(x);
-		if (!(l >= 'a' && l <= 'z') && !(x >= '0' && x <= '9') && !(x && strchr("!#$%&'*+-.^_`|~", x)))
+		if (!(l >= 'a' && l <= 'z') && !(x >= '0' && x <= '9') &&
+		    !(x && strchr("!#$%&'*+-.^_`|~", x)))
 			break;
 	}
 	struct str token = str_sub(c->left, 0, i);

@@ -11,7 +11,7 @@ enum challenge_scheme { CHALLENGE_BEARER, CHALLENGE_BASIC, CHALLENGE_OTHER };
 
 struct challenge {
 	enum challenge_scheme scheme;
-	struct str realm, service, scope, error;   /* {NULL, 0} where not given */
+	struct str realm, service, scope, error; /* {NULL, 0} where not given */
 };
 
 enum { CHALLENGE_MAX = 16 };

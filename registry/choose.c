@@ -10,10 +10,12 @@ struct str choose_annotation(const struct oci_descriptor *d, const char *name)
 
 bool choose_is_attestation(const struct oci_descriptor *d)
 {
-	return choose_annotation(d, "vnd.docker.reference.type").p || str_eq(d->platform.os, STR("unknown"));
+	return choose_annotation(d, "vnd.docker.reference.type").p ||
+		str_eq(d->platform.os, STR("unknown"));
 }
 
-const struct oci_descriptor *choose_entry(const struct oci_manifest *index, const struct oci_platform *wanted)
+const struct oci_descriptor *choose_entry(const struct oci_manifest *index,
+					  const struct oci_platform *wanted)
 {
 	const struct oci_descriptor *best = NULL;
 	int best_rank = -1;
@@ -21,7 +23,9 @@ const struct oci_descriptor *choose_entry(const struct oci_manifest *index, cons
 		const struct oci_descriptor *d = &index->entries[i];
 		if (choose_is_attestation(d))
 			continue;
-		int rank = d->platform.os.n ? oci_platform_rank(wanted, &d->platform) : index->n_entries == 1 ? 0 : -1;
+		int rank = d->platform.os.n     ? oci_platform_rank(wanted, &d->platform)
+			: index->n_entries == 1 ? 0
+						: -1;
 		if (rank >= 0 && (!best || rank < best_rank)) {
 			best = d;
 			best_rank = rank;

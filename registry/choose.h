@@ -12,7 +12,8 @@ struct str choose_annotation(const struct oci_descriptor *d, const char *name);
 
 /* The entry that fits a platform best, the first among equals; attestations (platform unknown/unknown) never; one without a platform
  * only where it is alone. NULL where none does. */
-const struct oci_descriptor *choose_entry(const struct oci_manifest *index, const struct oci_platform *wanted);
+const struct oci_descriptor *choose_entry(const struct oci_manifest *index,
+					  const struct oci_platform *wanted);
 
 /* Whether an entry says something about another one instead of being an image. */
 bool choose_is_attestation(const struct oci_descriptor *d);

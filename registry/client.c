@@ -51,7 +51,8 @@ static enum err_code code_of(int status)
 /* Who limits, and what helps. */
 static void limit_hint(const struct call *c, const struct http_response *r, struct err **err)
 {
-	struct str limit = http_header(r, "ratelimit-limit", 0), left = http_header(r, "ratelimit-remaining", 0);
+	struct str limit = http_header(r, "ratelimit-limit", 0),
+		   left = http_header(r, "ratelimit-remaining", 0);
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	if (limit.n || left.n) {
 		sb_printf(&b, "limit ");
@@ -73,11 +74,12 @@ int client_error(const struct call *c, const struct http_response *r, struct err
 		sb_add_printable(&text, str_trim(str_sub(sb_str(&r->body), 0, SHOWN), " \r\n\t"));
 	const char *where = r->foreign ? " (its storage)" : "";
 	if (r->status == 401 || r->status == 403)
-		err_set(err, code_of(r->status), "authentication required or access denied: %s/%.*s%s%s%s", c->host->name, STR_ARG(c->repo),
-			where, text.n ? ": " : "", sb_c(&text));
+		err_set(err, code_of(r->status),
+			"authentication required or access denied: %s/%.*s%s%s%s", c->host->name,
+			STR_ARG(c->repo), where, text.n ? ": " : "", sb_c(&text));
 	else
-		err_set(err, code_of(r->status), "%s/%.*s%s: status %d%s%s", c->host->name, STR_ARG(c->repo), where, r->status,
-			text.n ? ": " : "", sb_c(&text));
+		err_set(err, code_of(r->status), "%s/%.*s%s: status %d%s%s", c->host->name,
+			STR_ARG(c->repo), where, r->status, text.n ? ": " : "", sb_c(&text));
 	err_status(err, r->status);
 	if (r->status == 429)
 		limit_hint(c, r, err);
@@ -85,7 +87,8 @@ int client_error(const struct call *c, const struct http_response *r, struct err
 }
 
 /* Warning: 299 - "text": shown, never acted on. */
-static void show_warnings(struct registry *r, const struct call *c, const struct http_response *answer)
+static void show_warnings(struct registry *r, const struct call *c,
+			  const struct http_response *answer)
 {
 	for (unsigned i = 0; i < 8; i++) {
 		struct str w = http_header(answer, "warning", i);
@@ -158,11 +161,12 @@ static bool own_origin(const struct call *c, struct str url)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct url a, b;
 	host_base(c->host, &base);
-	return !url_parse(sb_str(&base), &a, &e) && !url_parse(url, &b, &e) && url_same_origin(&a, &b);
+	return !url_parse(sb_str(&base), &a, &e) && !url_parse(url, &b, &e) &&
+		url_same_origin(&a, &b);
 }
 
-static int send_once(struct registry *r, struct http *http, const struct call *c, struct auth_try *try, struct http_response *ret,
-		     struct err **err)
+static int send_once(struct registry *r, struct http *http, const struct call *c,
+		     struct auth_try *try, struct http_response *ret, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb url = { 0 };
 	make_url(c, &url);
@@ -183,16 +187,18 @@ static int send_once(struct registry *r, struct http *http, const struct call *c
 /* A TLS server that was spoken to in plain http says so with 400. */
 static bool complains_of_plain(const struct call *c, const struct http_response *r)
 {
-	return r->status == 400 && host_is_plain(c->host) && str_find_str(sb_str(&r->body), STR("HTTPS"), 0) != SIZE_MAX;
+	return r->status == 400 && host_is_plain(c->host) &&
+		str_find_str(sb_str(&r->body), STR("HTTPS"), 0) != SIZE_MAX;
 }
 
 struct attempt {
 	struct retry retry;
-	bool foreign_again;   /* a redirect's target refused, the registry was asked once more */
+	bool foreign_again; /* a redirect's target refused, the registry was asked once more */
 };
 
 /* What a failed exchange means: 1 again, -1 the error. */
-static int after_failure(const struct call *c, enum http_failure how, struct attempt *a, struct err *e, struct err **err)
+static int after_failure(const struct call *c, enum http_failure how, struct attempt *a,
+			 struct err *e, struct err **err)
 {
 	if (e->code == ERR_NETWORK && !c->url.n && host_other_scheme(c->host, how)) {
 		err_drop(&e);
@@ -211,14 +217,15 @@ static int after_failure(const struct call *c, enum http_failure how, struct att
 }
 
 /* What an answer means: 1 again (it is released), 0 it stands, -1. */
-static int after_answer(struct registry *r, struct http *http, const struct call *c, struct auth_try *try, struct attempt *a,
-			struct http_response *answer, struct err **err)
+static int after_answer(struct registry *r, struct http *http, const struct call *c,
+			struct auth_try *try, struct attempt *a, struct http_response *answer,
+			struct err **err)
 {
 	if (complains_of_plain(c, answer) && host_other_scheme(c->host, HTTP_FAIL_GARBLED))
 		return 1;
 	host_answered(c->host);
 	if (!c->host->ns)
-		a->retry.tries = 0;   /* it is there: the usual patience */
+		a->retry.tries = 0; /* it is there: the usual patience */
 	show_warnings(r, c, answer);
 	int again = auth_answer(r->auth, http, try, answer, err);
 	if (again)
@@ -228,21 +235,27 @@ static int after_answer(struct registry *r, struct http *http, const struct call
 		a->foreign_again = true;
 		return 1;
 	}
-	bool spent = answer->status == 429 && str_starts(http_header(answer, "ratelimit-remaining", 0), STR("0")) &&
-		     answer->retry_after_s < 0;
+	bool spent = answer->status == 429 &&
+		str_starts(http_header(answer, "ratelimit-remaining", 0), STR("0")) &&
+		answer->retry_after_s < 0;
 	if (!retry_status(answer->status) || c->once || spent)
 		return 0;
 	return retry_pause(&a->retry, 0, answer->retry_after_s, err);
 }
 
-int client_call(struct registry *r, struct http *http, const struct call *c, struct http_response *ret, struct err **err)
+int client_call(struct registry *r, struct http *http, const struct call *c,
+		struct http_response *ret, struct err **err)
 {
-	_cleanup_free_ char *pull = c->repo.n ? xasprintf("repository:%.*s:pull", STR_ARG(c->repo)) : xstrdup("");
-	struct auth_try try = { .host = c->host, .repo = c->repo, .scopes = c->scopes.n ? c->scopes : str_c(pull),
-				.exclusive = c->exclusive, .quiet = c->quiet };
+	_cleanup_free_ char *pull =
+		c->repo.n ? xasprintf("repository:%.*s:pull", STR_ARG(c->repo)) : xstrdup("");
+	struct auth_try try = { .host = c->host,
+				.repo = c->repo,
+				.scopes = c->scopes.n ? c->scopes : str_c(pull),
+				.exclusive = c->exclusive,
+				.quiet = c->quiet };
 	struct attempt a = { .retry = r->retry };
 	if (c->host->ns)
-		a.retry.tries = 1;   /* there is another host to ask */
+		a.retry.tries = 1; /* there is another host to ask */
 	else if (!atomic_load(&c->host->answered))
 		a.retry.tries = TRIES_UNSEEN;
 	struct http_response answer = { 0 };
@@ -285,7 +298,8 @@ static void set_media_type(struct client_manifest *m, const struct http_response
 {
 	struct str type = http_header(r, "content-type", 0);
 	type = str_trim(str_sub(type, 0, str_find(type, ';', 0)), " \t");
-	if (!str_eq(type, STR("text/plain")) && !str_eq(type, STR("application/json")) && !str_eq(type, STR("application/octet-stream")))
+	if (!str_eq(type, STR("text/plain")) && !str_eq(type, STR("application/json")) &&
+	    !str_eq(type, STR("application/octet-stream")))
 		sb_add_str(&m->media_type, type);
 }
 
@@ -296,32 +310,42 @@ static bool named_digest(const struct http_response *r, struct digest *ret)
 	return !digest_parse(http_header(r, "docker-content-digest", 0), ret, &e);
 }
 
-static int check_manifest(const struct http_response *r, const struct digest *expected, struct client_manifest *m, struct err **err)
+static int check_manifest(const struct http_response *r, const struct digest *expected,
+			  struct client_manifest *m, struct err **err)
 {
 	struct str encoding = http_header(r, "content-encoding", 0);
 	if (encoding.n && !str_ieq(encoding, STR("identity")))
-		return err_set(err, ERR_INVALID, "the answer is encoded though that was not asked for");
+		return err_set(err, ERR_INVALID,
+			       "the answer is encoded though that was not asked for");
 	char want[DIGEST_TEXT], have[DIGEST_TEXT];
 	struct digest named;
 	m->digest = digest_of(m->bytes.p, m->bytes.n);
 	if (!expected && named_digest(r, &named))
 		expected = &named;
 	if (expected && !digest_eq(expected, &m->digest))
-		return err_set(err, ERR_INTEGRITY, "digest '%s' was expected, the bytes have '%s'", digest_text(expected, want),
-			       digest_text(&m->digest, have));
+		return err_set(err, ERR_INTEGRITY, "digest '%s' was expected, the bytes have '%s'",
+			       digest_text(expected, want), digest_text(&m->digest, have));
 	return 0;
 }
 
-int client_manifest_get(struct registry *r, struct http *http, struct host *host, struct str repo, struct str what,
-			const struct digest *expected, struct client_manifest *ret, struct err **err)
+int client_manifest_get(struct registry *r, struct http *http, struct host *host, struct str repo,
+			struct str what, const struct digest *expected, struct client_manifest *ret,
+			struct err **err)
 {
 	_cleanup_free_ char *path = xasprintf("manifests/%.*s", STR_ARG(what));
-	struct http_header headers[] = { accept_header(), { STR("Accept-Encoding"), STR("identity") } };
-	struct call c = { .host = host, .repo = repo, .path = str_c(path),
-			  .http = { .method = "GET", .headers = headers, .n_headers = ARRAY_SIZE(headers), .max_body = MANIFEST_MAX } };
+	struct http_header headers[] = { accept_header(),
+					 { STR("Accept-Encoding"), STR("identity") } };
+	struct call c = { .host = host,
+			  .repo = repo,
+			  .path = str_c(path),
+			  .http = { .method = "GET",
+				    .headers = headers,
+				    .n_headers = ARRAY_SIZE(headers),
+				    .max_body = MANIFEST_MAX } };
 	_cleanup_(http_response_releasep) struct http_response answer = { 0 };
 	if (client_call(r, http, &c, &answer, err) < 0)
-		return err_wrap(err, "get manifest '%.*s' of '%s/%.*s'", STR_ARG(what), host->name, STR_ARG(repo));
+		return err_wrap(err, "get manifest '%.*s' of '%s/%.*s'", STR_ARG(what), host->name,
+				STR_ARG(repo));
 	if (answer.status != 200)
 		return client_error(&c, &answer, err);
 	struct client_manifest m = { .bytes = answer.body };
@@ -329,22 +353,26 @@ int client_manifest_get(struct registry *r, struct http *http, struct host *host
 	set_media_type(&m, &answer);
 	if (check_manifest(&answer, expected, &m, err) < 0) {
 		client_manifest_release(&m);
-		return err_wrap(err, "get manifest '%.*s' of '%s/%.*s'", STR_ARG(what), host->name, STR_ARG(repo));
+		return err_wrap(err, "get manifest '%.*s' of '%s/%.*s'", STR_ARG(what), host->name,
+				STR_ARG(repo));
 	}
 	*ret = m;
 	return 0;
 }
 
-int client_manifest_head(struct registry *r, struct http *http, struct host *host, struct str repo, struct str what, bool *ret_known,
-			 struct digest *ret, struct err **err)
+int client_manifest_head(struct registry *r, struct http *http, struct host *host, struct str repo,
+			 struct str what, bool *ret_known, struct digest *ret, struct err **err)
 {
 	_cleanup_free_ char *path = xasprintf("manifests/%.*s", STR_ARG(what));
 	struct http_header accept = accept_header();
-	struct call c = { .host = host, .repo = repo, .path = str_c(path),
+	struct call c = { .host = host,
+			  .repo = repo,
+			  .path = str_c(path),
 			  .http = { .method = "HEAD", .headers = &accept, .n_headers = 1 } };
 	_cleanup_(http_response_releasep) struct http_response answer = { 0 };
 	if (client_call(r, http, &c, &answer, err) < 0)
-		return err_wrap(err, "ask for manifest '%.*s' of '%s/%.*s'", STR_ARG(what), host->name, STR_ARG(repo));
+		return err_wrap(err, "ask for manifest '%.*s' of '%s/%.*s'", STR_ARG(what),
+				host->name, STR_ARG(repo));
 	/* Without a digest, or refused: only a GET tells more. */
 	*ret_known = answer.status == 200 && named_digest(&answer, ret);
 	return 0;

@@ -17,9 +17,9 @@ enum { FILE_MAX = 4 * 1024 * 1024, HELPER_MAX = 64 * 1024, HELPER_MS = 30 * 1000
 
 struct creds {
 	pthread_mutex_t lock;
-	struct map known;        /* "host/repo" → struct cred, or `none` */
-	struct map helpers;      /* "helper host" → struct cred, or `none` */
-	struct map given;        /* host → struct cred, by creds_set() */
+	struct map known;   /* "host/repo" → struct cred, or `none` */
+	struct map helpers; /* "helper host" → struct cred, or `none` */
+	struct map given;   /* host → struct cred, by creds_set() */
 	unsigned ids;
 	bool offline;
 };
@@ -88,7 +88,8 @@ void creds_free(struct creds *c)
 
 static bool is_hub(struct str host)
 {
-	return str_eq(host, STR("docker.io")) || str_eq(host, STR("index.docker.io")) || str_eq(host, STR("registry-1.docker.io"));
+	return str_eq(host, STR("docker.io")) || str_eq(host, STR("index.docker.io")) ||
+		str_eq(host, STR("registry-1.docker.io"));
 }
 
 struct str creds_server_key(struct str host)
@@ -161,14 +162,16 @@ static json_t *find_auth(json_t *auths, struct str host, struct str repo, bool p
 	json_t *best = NULL, *value;
 	size_t best_n = 0;
 	const char *key;
-	json_object_foreach(auths, key, value) {
+	json_object_foreach(auths, key, value)
+	{
 		struct str k = bare_key(str_c(key)), head, tail;
 		if (!prefix) {
 			if (same_host(k, host) && (!best || str_eq_c(k, key)))
 				best = value;
 			continue;
 		}
-		if (!str_cut(k, '/', &head, &tail) || !same_host(head, host) || !str_starts(repo, tail) || tail.n < best_n)
+		if (!str_cut(k, '/', &head, &tail) || !same_host(head, host) ||
+		    !str_starts(repo, tail) || tail.n < best_n)
 			continue;
 		if (tail.n && (repo.n == tail.n || repo.p[tail.n] == '/')) {
 			best = value;
@@ -184,7 +187,8 @@ static char *own(struct str s)
 }
 
 /* Reads an entry; one that says nothing gives NULL. */
-static int cred_of_entry(struct creds *c, const json_t *entry, const char *origin, struct cred **ret, struct err **err)
+static int cred_of_entry(struct creds *c, const json_t *entry, const char *origin,
+			 struct cred **ret, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb pair = { 0 };
 	struct str user = json_get_str(entry, "username"), secret = json_get_str(entry, "password");
@@ -196,9 +200,11 @@ static int cred_of_entry(struct creds *c, const json_t *entry, const char *origi
 		while (text.n && (!text.p[text.n - 1] || text.p[text.n - 1] == '\n'))
 			text.n--;
 		if (!str_cut(text, ':', &user, &secret))
-			return err_set(err, ERR_INVALID, "read credentials '%s': an entry without a colon", origin);
+			return err_set(err, ERR_INVALID,
+				       "read credentials '%s': an entry without a colon", origin);
 	}
-	struct str identity = json_get_str(entry, "identitytoken"), token = json_get_str(entry, "registrytoken");
+	struct str identity = json_get_str(entry, "identitytoken"),
+		   token = json_get_str(entry, "registrytoken");
 	*ret = NULL;
 	if (!user.n && !secret.n && !identity.n && !token.n)
 		return 0;
@@ -235,13 +241,16 @@ static int helper_failed(struct str helper, struct str said, bool *found, struct
 	}
 	_cleanup_(sb_releasep) struct sb line = { 0 };
 	sb_add_printable(&line, str_sub(said, 0, str_find(said, '\n', 0)));
-	return err_set(err, ERR_AUTH, "ask credential helper '%.*s': %s", STR_ARG(helper), line.n ? sb_c(&line) : "it failed");
+	return err_set(err, ERR_AUTH, "ask credential helper '%.*s': %s", STR_ARG(helper),
+		       line.n ? sb_c(&line) : "it failed");
 }
 
-int creds_helper_run(struct str helper, const char *verb, struct str input, struct sb *out, bool *ret_found, struct err **err)
+int creds_helper_run(struct str helper, const char *verb, struct str input, struct sb *out,
+		     bool *ret_found, struct err **err)
 {
 	if (!helper_name_ok(helper))
-		return err_set(err, ERR_INVALID, "credential helper '%.*s': not a valid name", STR_ARG(helper));
+		return err_set(err, ERR_INVALID, "credential helper '%.*s': not a valid name",
+			       STR_ARG(helper));
 	_cleanup_free_ char *program = xasprintf("docker-credential-%.*s", STR_ARG(helper));
 	const char *argv[] = { program, verb, NULL };
 	_cleanup_close_ int null = log_on() ? -1 : open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -254,7 +263,8 @@ int creds_helper_run(struct str helper, const char *verb, struct str input, stru
 	return status ? helper_failed(helper, sb_str(out), ret_found, err) : 0;
 }
 
-static int cred_of_answer(struct creds *c, struct str helper, struct str answer, struct cred **ret, struct err **err)
+static int cred_of_answer(struct creds *c, struct str helper, struct str answer, struct cred **ret,
+			  struct err **err)
 {
 	_cleanup_(json_unrefp) json_t *j = json_parse(answer, "its answer", err);
 	if (!j)
@@ -276,7 +286,8 @@ static int cred_of_answer(struct creds *c, struct str helper, struct str answer,
 }
 
 /* *ret NULL: it has none. Asked once for a host. */
-static int ask_helper(struct creds *c, struct str helper, struct str host, struct cred **ret, struct err **err)
+static int ask_helper(struct creds *c, struct str helper, struct str host, struct cred **ret,
+		      struct err **err)
 {
 	_cleanup_free_ char *key = xasprintf("%.*s %.*s", STR_ARG(helper), STR_ARG(host));
 	struct cred *k = map_get(&c->helpers, str_c(key));
@@ -300,19 +311,22 @@ static struct str helper_of_host(const json_t *json, struct str host)
 	const json_t *helpers = json_object_get(json, "credHelpers");
 	_cleanup_free_ char *key = str_dup(host);
 	struct str helper = json_get_str(helpers, key);
-	static const char *const hub[] = { "https://index.docker.io/v1/", "docker.io", "index.docker.io" };
+	static const char *const hub[] = { "https://index.docker.io/v1/", "docker.io",
+					   "index.docker.io" };
 	for (size_t i = 0; is_hub(host) && !helper.n && i < ARRAY_SIZE(hub); i++)
 		helper = json_get_str(helpers, hub[i]);
 	return helper;
 }
 
-static int look_in(struct creds *c, const struct file *f, struct str host, struct str repo, struct cred **ret, struct err **err)
+static int look_in(struct creds *c, const struct file *f, struct str host, struct str repo,
+		   struct cred **ret, struct err **err)
 {
 	json_t *auths = json_object_get(f->json, "auths");
 	json_t *entry = find_auth(auths, host, repo, true);
 	if (entry && (cred_of_entry(c, entry, f->path, ret, err) < 0 || *ret))
 		return *ret ? 0 : -1;
-	struct str helpers[] = { helper_of_host(f->json, host), json_get_str(f->json, "credsStore") };
+	struct str helpers[] = { helper_of_host(f->json, host),
+				 json_get_str(f->json, "credsStore") };
 	for (size_t i = 0; i < ARRAY_SIZE(helpers) && !c->offline; i++) {
 		if (helpers[i].n && ask_helper(c, helpers[i], host, ret, err) < 0)
 			return err_wrap(err, "read credentials '%s'", f->path);
@@ -348,7 +362,8 @@ static char *place(size_t n)
 	return p ? p : xstrdup("");
 }
 
-static int search(struct creds *c, struct str host, struct str repo, struct cred **ret, struct err **err)
+static int search(struct creds *c, struct str host, struct str repo, struct cred **ret,
+		  struct err **err)
 {
 	const char *inline_json = getenv("DOCKER_AUTH_CONFIG");
 	if (inline_json && *inline_json) {
@@ -385,7 +400,8 @@ void creds_set(struct creds *c, struct str host, struct str user, struct str sec
 	pthread_mutex_unlock(&c->lock);
 }
 
-int creds_get(struct creds *c, struct str host, struct str repo, const struct cred **ret, struct err **err)
+int creds_get(struct creds *c, struct str host, struct str repo, const struct cred **ret,
+	      struct err **err)
 {
 	_cleanup_free_ char *key = xasprintf("%.*s/%.*s", STR_ARG(host), STR_ARG(repo));
 	pthread_mutex_lock(&c->lock);

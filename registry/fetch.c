@@ -27,21 +27,22 @@ struct transfer {
 	struct registry *r;
 	const struct fetch *f;
 	int fd;
-	char path[32 + DIGEST_HEX];   /* below the store's root */
-	uint64_t have, size;          /* bytes in the file; of the descriptor */
+	char path[32 + DIGEST_HEX]; /* below the store's root */
+	uint64_t have, size;        /* bytes in the file; of the descriptor */
 	uint64_t flushed;
-	struct digester hash;         /* of these */
-	char *block;                  /* what came and is not yet in the file: libcurl gives 16 KiB at a time */
+	struct digester hash; /* of these */
+	char *block; /* what came and is not yet in the file: libcurl gives 16 KiB at a time */
 	size_t block_n;
-	uint64_t asked_from;          /* of the request under way */
-	bool restarted;               /* a 416 made us begin anew, once */
+	uint64_t asked_from; /* of the request under way */
+	bool restarted;      /* a 416 made us begin anew, once */
 };
 
 /* ---- the file */
 
 static bool stopped(const struct registry *r, const struct fetch *f)
 {
-	return registry_canceled(r) || (f->stop && atomic_load_explicit(f->stop, memory_order_relaxed));
+	return registry_canceled(r) ||
+		(f->stop && atomic_load_explicit(f->stop, memory_order_relaxed));
 }
 
 /* Opens and locks tmp/partial/<hex>; waits for another who writes it. *ret_done: he has brought it meanwhile. */
@@ -49,7 +50,8 @@ static int open_partial(struct transfer *t, struct cache *c, bool *ret_done, str
 {
 	int root = cache_store_root_fd(t->r->o.store);
 	for (bool made = false;;) {
-		_cleanup_close_ int fd = openat(root, t->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		_cleanup_close_ int fd =
+			openat(root, t->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd < 0 && errno == ENOENT && !made) {
 			if (io_mkdirs(root, "tmp/partial", 0700, err) < 0)
 				return -1;
@@ -70,7 +72,8 @@ static int open_partial(struct transfer *t, struct cache *c, bool *ret_done, str
 		struct stat mine, there;
 		if (fstat(fd, &mine) < 0)
 			return err_sys(err, "look at download '%s'", t->path);
-		if (fstatat(root, t->path, &there, AT_SYMLINK_NOFOLLOW) < 0 || mine.st_ino != there.st_ino || mine.st_dev != there.st_dev)
+		if (fstatat(root, t->path, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    mine.st_ino != there.st_ino || mine.st_dev != there.st_dev)
 			continue;
 		if (cache_blob_has(c, &t->f->blob->digest, ret_done, NULL, err) < 0)
 			return -1;
@@ -120,12 +123,14 @@ static bool range_fits(const struct transfer *t, struct str range)
 	struct str first, rest, last, total;
 	_cleanup_(err_dropp) struct err *e = NULL;
 	int64_t from, all;
-	if (!str_starts(range, STR("bytes ")) || !str_cut(str_sub(range, 6, range.n), '-', &first, &rest) ||
+	if (!str_starts(range, STR("bytes ")) ||
+	    !str_cut(str_sub(range, 6, range.n), '-', &first, &rest) ||
 	    !str_cut(rest, '/', &last, &total) || str_int(first, 0, INT64_MAX, &from, &e) < 0)
 		return false;
 	if ((uint64_t)from != t->asked_from)
 		return false;
-	return str_eq(total, STR("*")) || (!str_int(total, 0, INT64_MAX, &all, &e) && (uint64_t)all == t->size);
+	return str_eq(total, STR("*")) ||
+		(!str_int(total, 0, INT64_MAX, &all, &e) && (uint64_t)all == t->size);
 }
 
 static int check_length(const struct transfer *t, const struct http_response *r, struct err **err)
@@ -133,9 +138,11 @@ static int check_length(const struct transfer *t, const struct http_response *r,
 	struct str length = http_header(r, "content-length", 0);
 	_cleanup_(err_dropp) struct err *e = NULL;
 	int64_t n;
-	if (r->status != 200 || !length.n || str_int(length, 0, INT64_MAX, &n, &e) < 0 || (uint64_t)n == t->size)
+	if (r->status != 200 || !length.n || str_int(length, 0, INT64_MAX, &n, &e) < 0 ||
+	    (uint64_t)n == t->size)
 		return 0;
-	return err_set(err, ERR_INTEGRITY, "it has %" PRId64 " bytes there, its descriptor says %" PRIu64, n, t->size);
+	return err_set(err, ERR_INTEGRITY,
+		       "it has %" PRId64 " bytes there, its descriptor says %" PRIu64, n, t->size);
 }
 
 static int on_head(void *arg, const struct http_response *r, struct err **err)
@@ -143,7 +150,8 @@ static int on_head(void *arg, const struct http_response *r, struct err **err)
 	struct transfer *t = arg;
 	struct str encoding = http_header(r, "content-encoding", 0);
 	if (encoding.n && !str_ieq(encoding, STR("identity")))
-		return err_set(err, ERR_INVALID, "the answer is encoded though that was not asked for");
+		return err_set(err, ERR_INVALID,
+			       "the answer is encoded though that was not asked for");
 	if (check_length(t, r, err) < 0)
 		return -1;
 	if (r->status == 206 && !range_fits(t, http_header(r, "content-range", 0)))
@@ -156,7 +164,8 @@ static int on_head(void *arg, const struct http_response *r, struct err **err)
 static int flush(struct transfer *t, struct err **err)
 {
 	for (size_t done = 0; done < t->block_n;) {
-		ssize_t k = pwrite(t->fd, t->block + done, t->block_n - done, (off_t)(t->have + done));
+		ssize_t k =
+			pwrite(t->fd, t->block + done, t->block_n - done, (off_t)(t->have + done));
 		if (k < 0 && errno != EINTR)
 			return err_sys(err, "write download '%s'", t->path);
 		done += k > 0 ? (size_t)k : 0;
@@ -165,7 +174,8 @@ static int flush(struct transfer *t, struct err **err)
 	t->have += t->block_n;
 	t->block_n = 0;
 	if (t->have - t->flushed >= FLUSH_STEP) {
-		sync_file_range(t->fd, (off64_t)t->flushed, (off64_t)(t->have - t->flushed), SYNC_FILE_RANGE_WRITE);
+		sync_file_range(t->fd, (off64_t)t->flushed, (off64_t)(t->have - t->flushed),
+				SYNC_FILE_RANGE_WRITE);
 		t->flushed = t->have;
 	}
 	if (t->f->progress)
@@ -177,7 +187,8 @@ static int on_data(void *arg, const void *p, size_t n, struct err **err)
 {
 	struct transfer *t = arg;
 	if (n > t->size - t->have - t->block_n)
-		return err_set(err, ERR_INTEGRITY, "more bytes came than the %" PRIu64 " of its descriptor", t->size);
+		return err_set(err, ERR_INTEGRITY,
+			       "more bytes came than the %" PRIu64 " of its descriptor", t->size);
 	for (size_t done = 0; done < n;) {
 		size_t room = BLOCK - t->block_n, k = n - done < room ? n - done : room;
 		memcpy(t->block + t->block_n, (const char *)p + done, k);
@@ -192,7 +203,8 @@ static int on_data(void *arg, const void *p, size_t n, struct err **err)
 enum outcome { OUT_COMPLETE, OUT_MORE, OUT_FAILED };
 
 /* A 416: what we have is all (then only its digest is to be seen), or the file is no beginning of it: anew, once. */
-static enum outcome after_416(struct transfer *t, const struct call *call, const struct http_response *answer, struct err **err)
+static enum outcome after_416(struct transfer *t, const struct call *call,
+			      const struct http_response *answer, struct err **err)
 {
 	if (t->restarted || !t->asked_from) {
 		client_error(call, answer, err);
@@ -220,17 +232,30 @@ static enum outcome after_failure(struct transfer *t, struct retry *retry, uint6
 	return OUT_FAILED;
 }
 
-static enum outcome request(struct transfer *t, struct http *http, struct host *host, struct str url, struct retry *retry, struct err **err)
+static enum outcome request(struct transfer *t, struct http *http, struct host *host,
+			    struct str url, struct retry *retry, struct err **err)
 {
 	char digest[DIGEST_TEXT], range[48];
 	_cleanup_free_ char *path = xasprintf("blobs/%s", digest_text(&t->f->blob->digest, digest));
-	struct http_header headers[] = { { STR("Accept-Encoding"), STR("identity") }, { STR("Range"), { 0 } } };
+	struct http_header headers[] = { { STR("Accept-Encoding"), STR("identity") },
+					 { STR("Range"), { 0 } } };
 	t->asked_from = t->have;
 	snprintf(range, sizeof(range), "bytes=%" PRIu64 "-", t->have);
 	headers[1].value = str_c(range);
-	struct call call = { .host = host, .repo = t->f->repo, .path = str_c(path), .url = url, .once = true, .quiet = url.n > 0,
-			     .http = { .method = "GET", .headers = headers, .n_headers = t->have ? 2 : 1, .head = on_head, .data = on_data,
-				       .arg = t, .stop = t->f->stop, .public_only = url.n > 0 && !host->loopback } };
+	struct call call = { .host = host,
+			     .repo = t->f->repo,
+			     .path = str_c(path),
+			     .url = url,
+			     .once = true,
+			     .quiet = url.n > 0,
+			     .http = { .method = "GET",
+				       .headers = headers,
+				       .n_headers = t->have ? 2 : 1,
+				       .head = on_head,
+				       .data = on_data,
+				       .arg = t,
+				       .stop = t->f->stop,
+				       .public_only = url.n > 0 && !host->loopback } };
 	_cleanup_(http_response_releasep) struct http_response answer = { 0 };
 	struct err *e = NULL;
 	uint64_t before = t->have;
@@ -251,12 +276,14 @@ static enum outcome request(struct transfer *t, struct http *http, struct host *
 	}
 	if (t->have == t->size)
 		return OUT_COMPLETE;
-	err_set(&e, ERR_NETWORK, "the answer ended after %" PRIu64 " of %" PRIu64 " bytes", t->have, t->size);
+	err_set(&e, ERR_NETWORK, "the answer ended after %" PRIu64 " of %" PRIu64 " bytes", t->have,
+		t->size);
 	return after_failure(t, retry, fresh, -1, e, err);
 }
 
 /* Receives from one host until the file has its size. */
-static int receive(struct transfer *t, struct http *http, struct host *host, struct str url, struct err **err)
+static int receive(struct transfer *t, struct http *http, struct host *host, struct str url,
+		   struct err **err)
 {
 	struct retry retry = t->r->retry;
 	if (host->ns)
@@ -279,7 +306,7 @@ static int receive(struct transfer *t, struct http *http, struct host *host, str
 static bool is_foreign(const struct oci_descriptor *d)
 {
 	return str_find_str(d->media_type, STR("nondistributable"), 0) != SIZE_MAX ||
-	       str_find_str(d->media_type, STR("rootfs.foreign"), 0) != SIZE_MAX;
+		str_find_str(d->media_type, STR("rootfs.foreign"), 0) != SIZE_MAX;
 }
 
 /* Keeps the last failure; begins anew after bytes that were wrong. 1: go on to the next host. */
@@ -368,25 +395,36 @@ int fetch_blob(struct registry *r, struct cache *c, const struct fetch *f, struc
 	if (there)
 		return 0;
 	fetch_sweep(r);
-	struct transfer t = { .r = r, .f = f, .fd = -1, .size = f->blob->size, .block = xmalloc(BLOCK) };
+	struct transfer t = {
+		.r = r, .f = f, .fd = -1, .size = f->blob->size, .block = xmalloc(BLOCK)
+	};
 	snprintf(t.path, sizeof(t.path), "tmp/partial/%s", digest_hex(&f->blob->digest, hex));
 	int rc = transfer(&t, c, err);
 	free(t.block);
 	if (t.hash.ctx)
 		digest_abandon(&t.hash);
 	mem_closep(&t.fd);
-	return rc < 0 ? err_wrap(err, "get blob 'sha256:%s' of '%s/%.*s'", hex, f->host->name, STR_ARG(f->repo)) : 0;
+	return rc < 0 ? err_wrap(err, "get blob 'sha256:%s' of '%s/%.*s'", hex, f->host->name,
+				 STR_ARG(f->repo))
+		      : 0;
 }
 
 /* ---- small blobs */
 
-static int small_from(struct registry *r, struct http *http, struct host *host, const struct fetch *f, struct sb *ret, struct err **err)
+static int small_from(struct registry *r, struct http *http, struct host *host,
+		      const struct fetch *f, struct sb *ret, struct err **err)
 {
 	char digest[DIGEST_TEXT];
 	_cleanup_free_ char *path = xasprintf("blobs/%s", digest_text(&f->blob->digest, digest));
 	struct http_header identity = { STR("Accept-Encoding"), STR("identity") };
-	struct call call = { .host = host, .repo = f->repo, .path = str_c(path),
-			     .http = { .method = "GET", .headers = &identity, .n_headers = 1, .max_body = f->blob->size, .stop = f->stop } };
+	struct call call = { .host = host,
+			     .repo = f->repo,
+			     .path = str_c(path),
+			     .http = { .method = "GET",
+				       .headers = &identity,
+				       .n_headers = 1,
+				       .max_body = f->blob->size,
+				       .stop = f->stop } };
 	_cleanup_(http_response_releasep) struct http_response answer = { 0 };
 	if (client_call(r, http, &call, &answer, err) < 0)
 		return -1;
@@ -394,13 +432,15 @@ static int small_from(struct registry *r, struct http *http, struct host *host, 
 		return client_error(&call, &answer, err);
 	struct digest d = digest_of(answer.body.p, answer.body.n);
 	if (answer.body.n != f->blob->size || !digest_eq(&d, &f->blob->digest))
-		return err_set(err, ERR_INTEGRITY, "its %zu bytes do not have this digest or size", answer.body.n);
+		return err_set(err, ERR_INTEGRITY, "its %zu bytes do not have this digest or size",
+			       answer.body.n);
 	*ret = answer.body;
 	answer.body = (struct sb){ 0 };
 	return 0;
 }
 
-int fetch_small(struct registry *r, struct http *http, const struct fetch *f, struct sb *ret, struct err **err)
+int fetch_small(struct registry *r, struct http *http, const struct fetch *f, struct sb *ret,
+		struct err **err)
 {
 	char digest[DIGEST_TEXT];
 	for (size_t i = 0; i < f->host->n_mirrors; i++) {
@@ -414,15 +454,16 @@ int fetch_small(struct registry *r, struct http *http, const struct fetch *f, st
 	}
 	if (!small_from(r, http, f->host, f, ret, err))
 		return 0;
-	return err_wrap(err, "get blob '%s' of '%s/%.*s'", digest_text(&f->blob->digest, digest), f->host->name, STR_ARG(f->repo));
+	return err_wrap(err, "get blob '%s' of '%s/%.*s'", digest_text(&f->blob->digest, digest),
+			f->host->name, STR_ARG(f->repo));
 }
 
 static void sweep_one(int dir, const char *name)
 {
 	_cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
-	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_mtime < clock_real_ns() / 1000000000 - OLD_S &&
-	    !flock(fd, LOCK_EX | LOCK_NB))
+	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) &&
+	    st.st_mtime < clock_real_ns() / 1000000000 - OLD_S && !flock(fd, LOCK_EX | LOCK_NB))
 		unlinkat(dir, name, 0);
 }
 
@@ -434,7 +475,8 @@ void fetch_sweep(struct registry *r)
 	pthread_mutex_unlock(&r->lock);
 	if (done)
 		return;
-	_cleanup_close_ int fd = openat(cache_store_root_fd(r->o.store), "tmp/partial", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int fd = openat(cache_store_root_fd(r->o.store), "tmp/partial",
+					O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return;
 	_cleanup_closedir_ DIR *d = fdopendir(fd);

@@ -15,21 +15,23 @@ struct host;
 struct registry;
 
 struct fetch {
-	struct host *host;                     /* of the reference; its mirrors are asked first */
+	struct host *host; /* of the reference; its mirrors are asked first */
 	struct str repo;
 	const struct oci_descriptor *blob;
-	const atomic_bool *stop;               /* ends it early; may be NULL */
-	void (*progress)(void *arg, uint64_t current);   /* bytes that are here; may be NULL */
+	const atomic_bool *stop;                       /* ends it early; may be NULL */
+	void (*progress)(void *arg, uint64_t current); /* bytes that are here; may be NULL */
 	void *arg;
 };
 
 /* Brings a blob, unless it is there. Blocks; any thread with its own cache. ERR_INTEGRITY, ERR_LIMIT (more than its size),
  * ERR_NOT_FOUND, ERR_CANCELED, others as client_call(). */
-NODISCARD int fetch_blob(struct registry *r, struct cache *c, const struct fetch *f, struct err **err);
+NODISCARD int fetch_blob(struct registry *r, struct cache *c, const struct fetch *f,
+			 struct err **err);
 
 /* A small blob (a config) into memory, verified; at most its descriptor's size, which the caller has bounded. Errors as fetch_blob(). */
 struct http;
-NODISCARD int fetch_small(struct registry *r, struct http *http, const struct fetch *f, struct sb *ret, struct err **err);
+NODISCARD int fetch_small(struct registry *r, struct http *http, const struct fetch *f,
+			  struct sb *ret, struct err **err);
 
 /* Removes files of tmp/partial that are 24 h old and not locked; once a session. */
 void fetch_sweep(struct registry *r);

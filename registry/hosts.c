@@ -16,8 +16,8 @@ enum { CA_MAX = 4 * 1024 * 1024, CONFIG_MAX = 1024 * 1024, MAX_MIRRORS = 16 };
 struct hosts {
 	pthread_mutex_t lock;
 	struct hosts_options options;
-	struct map known;       /* domain → struct host */
-	struct host **all;      /* mirrors too */
+	struct map known;  /* domain → struct host */
+	struct host **all; /* mirrors too */
 	size_t n;
 	json_t *configs[2];
 	bool read;
@@ -86,9 +86,9 @@ static int read_configs(struct hosts *h, struct err **err)
 			return -1;
 	} else {
 		const char *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-		_cleanup_free_ char *user = xdg && *xdg	 ? xasprintf("%s/cbuild/config.json", xdg)
-					    : home && *home ? xasprintf("%s/.config/cbuild/config.json", home)
-							    : NULL;
+		_cleanup_free_ char *user = xdg && *xdg ? xasprintf("%s/cbuild/config.json", xdg)
+			: home && *home ? xasprintf("%s/.config/cbuild/config.json", home)
+					: NULL;
 		if (user && read_config(user, &h->configs[0], err) < 0)
 			return -1;
 		if (read_config("/etc/cbuild/config.json", &h->configs[1], err) < 0)
@@ -101,7 +101,8 @@ static int read_configs(struct hosts *h, struct err **err)
 static const json_t *settings_of(const struct hosts *h, const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(h->configs); i++) {
-		const json_t *s = json_object_get(json_object_get(h->configs[i], "registries"), name);
+		const json_t *s =
+			json_object_get(json_object_get(h->configs[i], "registries"), name);
 		if (s)
 			return s;
 	}
@@ -131,18 +132,22 @@ static int read_certs(struct host *host, const char *folder, struct sb *pem, str
 	_cleanup_free_ char *path = xasprintf("%s/%s", folder, host->name);
 	_cleanup_closedir_ DIR *d = opendir(path);
 	if (!d)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, "open certificates '%s'", path);
+		return errno == ENOENT || errno == ENOTDIR
+			? 0
+			: err_sys(err, "open certificates '%s'", path);
 	for (const struct dirent *e; (e = readdir(d));) {
 		if (has_suffix(e->d_name, ".crt") && add_ca(pem, dirfd(d), e->d_name, err) < 0)
 			return err_wrap(err, "open certificates '%s'", path);
 		if (has_suffix(e->d_name, ".cert") && !host->peer.cert) {
 			host->peer.cert = xasprintf("%s/%s", path, e->d_name);
-			host->peer.key = xasprintf("%s/%.*s.key", path, (int)(strlen(e->d_name) - 5), e->d_name);
+			host->peer.key = xasprintf("%s/%.*s.key", path,
+						   (int)(strlen(e->d_name) - 5), e->d_name);
 		}
 		if (!strcmp(e->d_name, "hosts.toml") && !host->warning)
-			host->warning = xasprintf("%s/hosts.toml is not read: mirrors of %s are set in cbuild's config.json, as "
-						  "{\"registries\":{\"%s\":{\"mirrors\":[{\"url\":\"https://…\",\"resolve\":true}]}}}",
-						  path, host->name, host->name);
+			host->warning = xasprintf(
+				"%s/hosts.toml is not read: mirrors of %s are set in cbuild's config.json, as "
+				"{\"registries\":{\"%s\":{\"mirrors\":[{\"url\":\"https://…\",\"resolve\":true}]}}}",
+				path, host->name, host->name);
 	}
 	return 0;
 }
@@ -213,7 +218,8 @@ static void set_scheme(struct host *host, const json_t *s)
 }
 
 /* A host with its settings; url: a mirror's. Added to `all` at once, so it is freed whatever becomes of it. */
-static struct host *make(struct hosts *h, struct str name, struct str url, struct str ns, struct err **err)
+static struct host *make(struct hosts *h, struct str name, struct str url, struct str ns,
+			 struct err **err)
 {
 	struct host *host = xcalloc(1, sizeof(*host));
 	h->all = xreallocarray(h->all, h->n + 1, sizeof(struct host *));
@@ -227,7 +233,8 @@ static struct host *make(struct hosts *h, struct str name, struct str url, struc
 		host->name = xstrdup(host->authority);
 	} else {
 		host->name = str_dup(name);
-		host->authority = xstrdup(str_eq(name, STR("docker.io")) ? "registry-1.docker.io" : host->name);
+		host->authority = xstrdup(str_eq(name, STR("docker.io")) ? "registry-1.docker.io"
+									 : host->name);
 		host->prefix = xstrdup("");
 	}
 	const json_t *s = settings_of(h, host->name);
@@ -243,13 +250,15 @@ static int add_mirrors(struct hosts *h, struct host *host, struct err **err)
 	const json_t *list = json_object_get(settings_of(h, host->name), "mirrors");
 	size_t n = json_array_size(list);
 	if (n > MAX_MIRRORS)
-		return err_set(err, ERR_LIMIT, "more than %d mirrors of '%s'", MAX_MIRRORS, host->name);
+		return err_set(err, ERR_LIMIT, "more than %d mirrors of '%s'", MAX_MIRRORS,
+			       host->name);
 	host->mirrors = xcalloc(n + 1, sizeof(struct host *));
 	for (size_t i = 0; i < n; i++) {
 		const json_t *m = json_array_get(list, i);
 		struct str url = json_get_str(m, "url");
 		if (!url.n)
-			return err_set(err, ERR_INVALID, "mirrors of '%s': one without a url", host->name);
+			return err_set(err, ERR_INVALID, "mirrors of '%s': one without a url",
+				       host->name);
 		struct host *mirror = make(h, STR(""), url, str_c(host->name), err);
 		if (!mirror)
 			return err_wrap(err, "mirrors of '%s'", host->name);
@@ -305,6 +314,7 @@ bool host_other_scheme(struct host *h, enum http_failure how)
 void host_answered(struct host *h)
 {
 	int unknown = HOST_UNKNOWN;
-	atomic_compare_exchange_strong(&h->scheme, &unknown, host_is_plain(h) ? HOST_HTTP : HOST_HTTPS);
+	atomic_compare_exchange_strong(&h->scheme, &unknown,
+				       host_is_plain(h) ? HOST_HTTP : HOST_HTTPS);
 	atomic_store(&h->answered, true);
 }

@@ -25,27 +25,27 @@ enum host_scheme { HOST_UNKNOWN, HOST_HTTPS, HOST_HTTP };
 
 /* Lives as long as its `hosts`; set up once, but for the atomics. */
 struct host {
-	char *name;                     /* as in references; the key of credentials */
-	char *authority;                /* host[:port] that is connected to */
-	char *prefix;                   /* path before "/v2/", of a mirror's URL; "" */
-	char *ns;                       /* mirrors: the name the user wrote; NULL otherwise */
+	char *name;      /* as in references; the key of credentials */
+	char *authority; /* host[:port] that is connected to */
+	char *prefix;    /* path before "/v2/", of a mirror's URL; "" */
+	char *ns;        /* mirrors: the name the user wrote; NULL otherwise */
 	struct http_peer peer;
-	uint64_t chunk;                 /* upload in PATCHes of this size; 0: not */
-	struct host **mirrors;          /* in order */
+	uint64_t chunk;        /* upload in PATCHes of this size; 0: not */
+	struct host **mirrors; /* in order */
 	size_t n_mirrors;
-	bool resolves;                  /* may be asked by tag */
+	bool resolves; /* may be asked by tag */
 	bool loopback, plain_allowed;
-	char *warning;                  /* to be shown once; NULL */
-	_Atomic int scheme;             /* enum host_scheme; UNKNOWN until the first answer, or as configured */
-	atomic_bool answered;           /* it has answered in this process */
-	atomic_bool resumes;            /* its uploads can be resumed */
-	_Atomic int64_t dead_until;     /* monotonic ns; a mirror that failed */
-	unsigned running;               /* transfers, counted under the session's lock */
+	char *warning;      /* to be shown once; NULL */
+	_Atomic int scheme; /* enum host_scheme; UNKNOWN until the first answer, or as configured */
+	atomic_bool answered;       /* it has answered in this process */
+	atomic_bool resumes;        /* its uploads can be resumed */
+	_Atomic int64_t dead_until; /* monotonic ns; a mirror that failed */
+	unsigned running;           /* transfers, counted under the session's lock */
 };
 
 struct hosts_options {
-	const char *config;             /* instead of the user's and the system's config.json; NULL: these */
-	const char *certs[2];           /* instead of the folders certs.d; NULL: these */
+	const char *config;   /* instead of the user's and the system's config.json; NULL: these */
+	const char *certs[2]; /* instead of the folders certs.d; NULL: these */
 };
 
 /* Nothing is read before a host is asked for. Options may be NULL; strings must outlive it. */

@@ -15,13 +15,13 @@
 
 enum {
 	MAX_HEAD = 64 * 1024,
-	MAX_TEXT = 64 * 1024,     /* kept of a body that is only shown */
+	MAX_TEXT = 64 * 1024, /* kept of a body that is only shown */
 	MAX_HOPS = 10,
 	BUFFER = 256 * 1024,
 	CONNECT_S = 15,
 	STALL_S = 30,
-	ANSWER_S = 600,           /* for the answer to a blob: object stores assemble it first */
-	SLOW = 1024,              /* bytes a second */
+	ANSWER_S = 600, /* for the answer to a blob: object stores assemble it first */
+	SLOW = 1024,    /* bytes a second */
 	EXPECT_ABOVE = 1024 * 1024,
 };
 
@@ -38,14 +38,14 @@ struct exchange {
 	struct http *h;
 	const struct http_request *q;
 	struct http_response *r;
-	struct err *err;          /* set by a callback that ended the transfer */
-	bool head_done;           /* the head of a final answer is complete and was looked at */
-	bool text_only;           /* the body is only shown: what is too much is not read */
-	bool body_cut;            /* ended by us after enough text */
+	struct err *err; /* set by a callback that ended the transfer */
+	bool head_done;  /* the head of a final answer is complete and was looked at */
+	bool text_only;  /* the body is only shown: what is too much is not read */
+	bool body_cut;   /* ended by us after enough text */
 	bool private_address;
 	uint64_t sent;
-	int64_t since_ns;         /* since when less than SLOW bytes a second came or went; 0: not begun */
-	uint64_t moved;           /* bytes until then */
+	int64_t since_ns; /* since when less than SLOW bytes a second came or went; 0: not begun */
+	uint64_t moved;   /* bytes until then */
 };
 
 void http_response_release(struct http_response *r)
@@ -126,7 +126,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 	struct exchange *x = arg;
 	struct str line = str_trim((struct str){ p, size * n }, "\r\n");
 	if (str_starts(line, STR("HTTP/"))) {
-		sb_reset(&x->r->head);   /* an interim answer or a proxy's came before */
+		sb_reset(&x->r->head); /* an interim answer or a proxy's came before */
 		return n;
 	}
 	struct str name, value;
@@ -188,7 +188,8 @@ static size_t on_data(char *p, size_t size, size_t n, void *arg)
 	sb_add(&x->r->body, p, n);
 	if (!x->r->body.failed)
 		return n;
-	err_set(&x->err, ERR_LIMIT, "the answer is longer than %llu bytes", (unsigned long long)x->r->body.max);
+	err_set(&x->err, ERR_LIMIT, "the answer is longer than %llu bytes",
+		(unsigned long long)x->r->body.max);
 	return CURL_WRITEFUNC_ERROR;
 }
 
@@ -242,7 +243,8 @@ static int64_t patience_s(const struct exchange *x, curl_off_t received)
 }
 
 /* libcurl's own low-speed limit would count the time in which a registry stores what it got. */
-static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal, curl_off_t ulnow)
+static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal,
+		       curl_off_t ulnow)
 {
 	(void)dltotal, (void)ultotal;
 	struct exchange *x = arg;
@@ -255,7 +257,8 @@ static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off
 		x->moved = moved;
 	} else if (now - x->since_ns >= patience * INT64_C(1000000000)) {
 		if (!x->err)
-			err_set(&x->err, ERR_TIMEOUT, "nothing moved for %lld s", (long long)patience);
+			err_set(&x->err, ERR_TIMEOUT, "nothing moved for %lld s",
+				(long long)patience);
 		return 1;
 	}
 	return 0;
@@ -272,12 +275,12 @@ static bool is_private(const struct sockaddr *sa)
 		a = ntohl(a);
 	} else if (sa->sa_family == AF_INET6) {
 		const uint8_t *b = v6->sin6_addr.s6_addr;
-		return (b[0] & 0xe0) != 0x20;   /* global unicast is 2000::/3 */
+		return (b[0] & 0xe0) != 0x20; /* global unicast is 2000::/3 */
 	} else {
 		return true;
 	}
-	return a >> 24 == 0 || a >> 24 == 10 || a >> 24 == 127 || a >> 16 == 0xa9fe || a >> 20 == 0xac1 || a >> 16 == 0xc0a8 ||
-	       a >> 22 == 0x191 || a >> 28 >= 0xe;
+	return a >> 24 == 0 || a >> 24 == 10 || a >> 24 == 127 || a >> 16 == 0xa9fe ||
+		a >> 20 == 0xac1 || a >> 16 == 0xc0a8 || a >> 22 == 0x191 || a >> 28 >= 0xe;
 }
 
 static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -305,7 +308,9 @@ static void set_tls(CURL *c, const struct http_peer *peer, bool foreign)
 	}
 	if (peer->ca.n) {
 		/* Instead of the one bundle; the system's folder of certificates stays in use beside it. */
-		struct curl_blob ca = { .data = (void *)(uintptr_t)peer->ca.p, .len = peer->ca.n, .flags = CURL_BLOB_COPY };
+		struct curl_blob ca = { .data = (void *)(uintptr_t)peer->ca.p,
+					.len = peer->ca.n,
+					.flags = CURL_BLOB_COPY };
 		curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &ca);
 		curl_easy_setopt(c, CURLOPT_CAPATH, "/etc/ssl/certs");
 	}
@@ -349,7 +354,8 @@ static void set_method(struct exchange *x)
 
 static struct curl_slist *add_header(struct curl_slist *list, struct str name, struct str value)
 {
-	_cleanup_free_ char *line = value.n ? xasprintf("%.*s: %.*s", STR_ARG(name), STR_ARG(value)) : xasprintf("%.*s:", STR_ARG(name));
+	_cleanup_free_ char *line = value.n ? xasprintf("%.*s: %.*s", STR_ARG(name), STR_ARG(value))
+					    : xasprintf("%.*s:", STR_ARG(name));
 	struct curl_slist *next = curl_slist_append(list, line);
 	if (!next)
 		mem_fail();
@@ -370,10 +376,11 @@ static struct curl_slist *headers_of(const struct http_request *q, bool authoriz
 	return list;
 }
 
-static void set_up(struct exchange *x, const struct url *u, const char *url, struct curl_slist *headers)
+static void set_up(struct exchange *x, const struct url *u, const char *url,
+		   struct curl_slist *headers)
 {
 	CURL *c = x->h->curl;
-	curl_easy_reset(c);   /* options, not connections */
+	curl_easy_reset(c); /* options, not connections */
 	curl_easy_setopt(c, CURLOPT_URL, url);
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, x->h->error);
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -398,7 +405,8 @@ static void set_up(struct exchange *x, const struct url *u, const char *url, str
 	curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_socket);
 	curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, x);
 	if (x->q->public_only)
-		curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);   /* a kept connection was not asked for its address */
+		curl_easy_setopt(c, CURLOPT_FRESH_CONNECT,
+				 1L); /* a kept connection was not asked for its address */
 	set_tls(c, x->q->peer, x->r->foreign);
 	set_proxy(c, u);
 	set_method(x);
@@ -430,8 +438,10 @@ static enum http_failure failure_of(const struct http *h, CURLcode rc)
 		return HTTP_FAIL_REFUSED;
 	case CURLE_SSL_CONNECT_ERROR:
 		/* OpenSSL reads "HTTP/…" as a record of an unknown version. */
-		return strstr(h->error, "wrong version number") || strstr(h->error, "packet length too long") ? HTTP_FAIL_NOT_TLS
-													     : HTTP_FAIL_OTHER;
+		return strstr(h->error, "wrong version number") ||
+				strstr(h->error, "packet length too long")
+			? HTTP_FAIL_NOT_TLS
+			: HTTP_FAIL_OTHER;
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_WEIRD_SERVER_REPLY:
@@ -451,7 +461,8 @@ static int fail(struct exchange *x, CURLcode rc, const struct url *u, struct err
 	if (canceled(h, x->q))
 		return err_set(err, ERR_CANCELED, "canceled");
 	if (x->private_address)
-		return err_set(err, ERR_DENIED, "connect to '%.*s': its address is private", STR_ARG(u->authority));
+		return err_set(err, ERR_DENIED, "connect to '%.*s': its address is private",
+			       STR_ARG(u->authority));
 	if (rc == CURLE_ABORTED_BY_CALLBACK)
 		return err_set(err, ERR_CANCELED, "canceled");
 	h->failure = failure_of(h, rc);
@@ -459,7 +470,8 @@ static int fail(struct exchange *x, CURLcode rc, const struct url *u, struct err
 	sb_add_printable(&text, str_c(h->error[0] ? h->error : curl_easy_strerror(rc)));
 	err_set(err, code_of(rc), "connect to '%.*s': %s", STR_ARG(u->authority), sb_c(&text));
 	if (rc == CURLE_PEER_FAILED_VERIFICATION)
-		err_hint(err, "put its CA certificate into /etc/docker/certs.d/%.*s/ca.crt", STR_ARG(u->authority));
+		err_hint(err, "put its CA certificate into /etc/docker/certs.d/%.*s/ca.crt",
+			 STR_ARG(u->authority));
 	return -1;
 }
 
@@ -479,14 +491,16 @@ static int hop(struct exchange *x, const struct url *u, bool authorized, struct 
 	curl_easy_getinfo(h->curl, CURLINFO_NUM_CONNECTS, &made);
 	h->connections += (uint64_t)made;
 	/* An answer that came before all of the body was sent decides (413, 401), whatever became of the rest. */
-	bool early = (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR) && !x->err && x->q->has_body && status_of(x) >= 400;
+	bool early = (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR) && !x->err &&
+		x->q->has_body && status_of(x) >= 400;
 	if (rc != CURLE_OK && !x->body_cut && !early)
 		return fail(x, rc, u, err);
 	if (begin_body(x) < 0)
 		return err_move(err, STEAL(x->err));
 	curl_off_t after = 0;
 	x->r->retry_after_s = -1;
-	if (http_header(x->r, "retry-after", 0).n && curl_easy_getinfo(h->curl, CURLINFO_RETRY_AFTER, &after) == CURLE_OK)
+	if (http_header(x->r, "retry-after", 0).n &&
+	    curl_easy_getinfo(h->curl, CURLINFO_RETRY_AFTER, &after) == CURLE_OK)
 		x->r->retry_after_s = after;
 	return 0;
 }
@@ -500,18 +514,21 @@ static int redirect_target(const struct url *from, struct http_response *r, stru
 {
 	_cleanup_(sb_releasep) struct sb next = { 0 };
 	struct url to;
-	if (url_join(sb_str(&r->url), http_header(r, "location", 0), &next, err) < 0 || url_parse(sb_str(&next), &to, err) < 0)
+	if (url_join(sb_str(&r->url), http_header(r, "location", 0), &next, err) < 0 ||
+	    url_parse(sb_str(&next), &to, err) < 0)
 		return err_wrap(err, "follow a redirect of '%.*s'", STR_ARG(from->authority));
 	if (from->tls && !to.tls)
-		return err_set(err, ERR_DENIED, "follow a redirect of '%.*s': from https to http ('%.*s')", STR_ARG(from->authority),
-			       STR_ARG(to.authority));
+		return err_set(err, ERR_DENIED,
+			       "follow a redirect of '%.*s': from https to http ('%.*s')",
+			       STR_ARG(from->authority), STR_ARG(to.authority));
 	sb_release(&r->url);
 	r->url = next;
 	next = (struct sb){ 0 };
 	return 0;
 }
 
-static int send_all(struct http *h, const struct http_request *q, struct http_response *r, struct err **err)
+static int send_all(struct http *h, const struct http_request *q, struct http_response *r,
+		    struct err **err)
 {
 	struct url first, now;
 	if (url_parse(q->url, &first, err) < 0)
@@ -528,7 +545,8 @@ static int send_all(struct http *h, const struct http_request *q, struct http_re
 		if (!q->follow || !is_redirect(r->status))
 			return 0;
 		if (hops == MAX_HOPS)
-			return err_set(err, ERR_LIMIT, "follow redirects of '%.*s': more than %d", STR_ARG(first.authority), MAX_HOPS);
+			return err_set(err, ERR_LIMIT, "follow redirects of '%.*s': more than %d",
+				       STR_ARG(first.authority), MAX_HOPS);
 		if (redirect_target(&now, r, err) < 0)
 			return -1;
 	}
@@ -556,7 +574,8 @@ static void release_sigpipe(const sigset_t *before, bool was_pending)
 	pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
-int http_send(struct http *h, const struct http_request *q, struct http_response *ret, struct err **err)
+int http_send(struct http *h, const struct http_request *q, struct http_response *ret,
+	      struct err **err)
 {
 	struct http_response r = { .retry_after_s = -1 };
 	if (canceled(h, q))

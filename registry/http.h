@@ -24,15 +24,15 @@ struct http;
 struct http_response;
 
 struct http_options {
-	const atomic_bool *cancel;   /* may be NULL */
-	unsigned stall_s;            /* seconds without movement until the connection is given up; 0: 30 */
+	const atomic_bool *cancel; /* may be NULL */
+	unsigned stall_s; /* seconds without movement until the connection is given up; 0: 30 */
 };
 
 /* How a peer is talked to; shared by its requests, immutable. */
 struct http_peer {
-	bool insecure;               /* certificates are not checked */
-	struct str ca;               /* PEM certificates beside the system's; empty: none */
-	const char *cert, *key;      /* files of a client certificate; NULL: none */
+	bool insecure;          /* certificates are not checked */
+	struct str ca;          /* PEM certificates beside the system's; empty: none */
+	const char *cert, *key; /* files of a client certificate; NULL: none */
 };
 
 struct http_header {
@@ -41,35 +41,37 @@ struct http_header {
 
 /* What is sent: a method, a URL and, with `body_fd` or `body`, bytes. Borrowed for the call. */
 struct http_request {
-	const char *method;              /* GET HEAD POST PUT PATCH DELETE */
+	const char *method; /* GET HEAD POST PUT PATCH DELETE */
 	struct str url;
-	const struct http_peer *peer;    /* NULL: defaults */
-	const char *authorization;       /* value of the header, for the URL's origin alone; NULL: none */
+	const struct http_peer *peer; /* NULL: defaults */
+	const char *authorization; /* value of the header, for the URL's origin alone; NULL: none */
 	const struct http_header *headers;
 	size_t n_headers;
-	bool follow;                     /* follow redirects (GET and HEAD) */
-	bool public_only;                /* refuse loopback, link-local and private addresses */
+	bool follow;      /* follow redirects (GET and HEAD) */
+	bool public_only; /* refuse loopback, link-local and private addresses */
 	bool has_body;
-	struct str body;                 /* a body in memory; or, where its p is NULL: */
-	int body_fd;                     /* a file's bytes [body_offset, body_offset + body_size) */
+	struct str body; /* a body in memory; or, where its p is NULL: */
+	int body_fd;     /* a file's bytes [body_offset, body_offset + body_size) */
 	uint64_t body_offset, body_size;
-	uint64_t max_body;               /* bound of what is kept of a good answer (ERR_LIMIT) */
+	uint64_t max_body; /* bound of what is kept of a good answer (ERR_LIMIT) */
 	/* Takes the bytes of a 200 or 206 answer instead of the buffer; `head` is called once before, and may refuse. */
 	int (*head)(void *arg, const struct http_response *r, struct err **err);
 	int (*data)(void *arg, const void *p, size_t n, struct err **err);
 	void *arg;
-	const atomic_bool *stop;         /* ends this exchange as the handle's cancel flag does; may be NULL */
-	void (*sent)(void *arg, uint64_t n);   /* bytes of the body that were handed over; may be NULL */
+	const atomic_bool
+		*stop; /* ends this exchange as the handle's cancel flag does; may be NULL */
+	void (*sent)(void *arg,
+		     uint64_t n); /* bytes of the body that were handed over; may be NULL */
 };
 
 /* The last answer of a chain of redirects. Released by http_response_release(); a zeroed struct is valid to release. */
 struct http_response {
 	int status;
-	struct sb head;          /* "name: value\n" of each header, names in lower case */
+	struct sb head; /* "name: value\n" of each header, names in lower case */
 	struct sb body;
-	struct sb url;           /* which URL answered */
-	bool foreign;            /* another origin than the request's answered */
-	int64_t retry_after_s;   /* Retry-After in seconds from now; -1: none */
+	struct sb url;         /* which URL answered */
+	bool foreign;          /* another origin than the request's answered */
+	int64_t retry_after_s; /* Retry-After in seconds from now; -1: none */
 };
 
 /* A handle; opens libcurl. ERR_UNSUPPORTED when it is missing. Options are copied. */
@@ -78,7 +80,8 @@ void http_free(struct http *h);
 
 /* One exchange with its redirects. 0 with any status: judging it is the caller's.
  * ERR_NETWORK, ERR_TIMEOUT (try again); ERR_CANCELED, ERR_LIMIT, ERR_DENIED (certificate), ERR_INVALID; what head() and data() set. */
-NODISCARD int http_send(struct http *h, const struct http_request *q, struct http_response *ret, struct err **err);
+NODISCARD int http_send(struct http *h, const struct http_request *q, struct http_response *ret,
+			struct err **err);
 
 /* Frees what an answer holds and zeroes it. */
 void http_response_release(struct http_response *r);
@@ -91,9 +94,9 @@ struct str http_header(const struct http_response *r, const char *name, unsigned
 /* How the last exchange failed, for the choice between http and https. */
 enum http_failure {
 	HTTP_FAIL_OTHER,
-	HTTP_FAIL_REFUSED,     /* nobody listens */
-	HTTP_FAIL_NOT_TLS,     /* a TLS greeting was answered in plain text */
-	HTTP_FAIL_GARBLED,     /* plain http was answered by nothing, or by what is not http */
+	HTTP_FAIL_REFUSED, /* nobody listens */
+	HTTP_FAIL_NOT_TLS, /* a TLS greeting was answered in plain text */
+	HTTP_FAIL_GARBLED, /* plain http was answered by nothing, or by what is not http */
 };
 enum http_failure http_failure(const struct http *h);
 

@@ -15,11 +15,15 @@ static bool fits(struct arena *a, const struct image *i, const struct oci_platfo
 {
 	struct oci_image config;
 	_cleanup_(err_dropp) struct err *e = NULL;
-	return !platform || (oci_image_parse(a, i->config, &config, &e) == 0 && oci_platform_rank(platform, &config.platform) >= 0);
+	return !platform ||
+		(oci_image_parse(a, i->config, &config, &e) == 0 &&
+		 oci_platform_rank(platform, &config.platform) >= 0);
 }
 
-int registry_image_get(int (*registry)(void *arg, struct registry **ret, struct err **err), void *arg, struct cache *c, struct arena *a,
-		       const char *text, const struct oci_platform *platform, enum registry_pull_policy policy, struct image *ret, struct err **err)
+int registry_image_get(int (*registry)(void *arg, struct registry **ret, struct err **err),
+		       void *arg, struct cache *c, struct arena *a, const char *text,
+		       const struct oci_platform *platform, enum registry_pull_policy policy,
+		       struct image *ret, struct err **err)
 {
 	struct oci_platform host = oci_platform_host();
 	struct registry *r;
@@ -38,9 +42,12 @@ int registry_image_get(int (*registry)(void *arg, struct registry **ret, struct 
 			return err_move(err, STEAL(e));
 		if (policy == REGISTRY_PULL_NEVER)
 			return err_set(err, ERR_NOT_FOUND, "image '%s' is here, but %s", text,
-				       complete(&found) ? "for another platform" : "it has lost layers");
+				       complete(&found) ? "for another platform"
+							: "it has lost layers");
 	}
-	if (registry(arg, &r, err) < 0 || registry_pull(r, c, a, str_c(text), platform ? platform : &host, &resolved, &fresh, err) < 0)
+	if (registry(arg, &r, err) < 0 ||
+	    registry_pull(r, c, a, str_c(text), platform ? platform : &host, &resolved, &fresh,
+			  err) < 0)
 		return -1;
 	return cache_image_get(c, a, &resolved.config_digest, ret, err);
 }

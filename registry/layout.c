@@ -27,7 +27,7 @@ struct writing {
 	const struct layout_options *o;
 	struct oci_descriptor image;
 	struct oci_manifest manifest;
-	struct map written;            /* hex → this */
+	struct map written; /* hex → this */
 	char *buf;
 };
 
@@ -57,7 +57,8 @@ static void put_number(char *field, size_t n, uint64_t v)
 }
 
 /* USTAR; all our names fit its field. */
-static int tar_header(struct writing *w, const char *name, uint64_t size, char type, struct err **err)
+static int tar_header(struct writing *w, const char *name, uint64_t size, char type,
+		      struct err **err)
 {
 	char h[TAR_BLOCK] = { 0 };
 	snprintf(h, 100, "%s", name);
@@ -68,7 +69,10 @@ static int tar_header(struct writing *w, const char *name, uint64_t size, char t
 	put_number(h + 136, 12, 0);
 	memset(h + 148, ' ', 8);
 	h[156] = type;
-	memcpy(h + 257, "ustar\0" "00", 8);
+	memcpy(h + 257,
+	       "ustar\0"
+	       "00",
+	       8);
 	unsigned sum = 0;
 	for (size_t i = 0; i < sizeof(h); i++)
 		sum += (unsigned char)h[i];
@@ -103,7 +107,8 @@ static int put_file(struct writing *w, const char *name, struct str data, struct
 }
 
 /* Copies size bytes of a blob to a descriptor, or to the tar (-1). */
-static int copy_blob(struct writing *w, int from, uint64_t size, int to, const char *name, struct err **err)
+static int copy_blob(struct writing *w, int from, uint64_t size, int to, const char *name,
+		     struct err **err)
 {
 	for (uint64_t left = size; left;) {
 		if (canceled(w))
@@ -126,16 +131,19 @@ static int copy_blob(struct writing *w, int from, uint64_t size, int to, const c
 static bool is_there(const struct writing *w, const char *path, uint64_t size)
 {
 	struct stat st;
-	return !fstatat(w->o->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
+	return !fstatat(w->o->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) &&
+		(uint64_t)st.st_size == size;
 }
 
-static int blob_to_folder(struct writing *w, int from, uint64_t size, const char *path, struct err **err)
+static int blob_to_folder(struct writing *w, int from, uint64_t size, const char *path,
+			  struct err **err)
 {
 	if (is_there(w, path, size))
 		return 0;
 	_cleanup_free_ char *temp = xasprintf("%s.part", path);
 	unlinkat(w->o->dir_fd, temp, 0);
-	_cleanup_close_ int to = openat(w->o->dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	_cleanup_close_ int to = openat(w->o->dir_fd, temp,
+					O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (to < 0)
 		return err_sys(err, "create '%s'", temp);
 	int r = copy_blob(w, from, size, to, path, err);
@@ -166,14 +174,18 @@ static int put_blob(struct writing *w, const struct digest *d, struct err **err)
 
 static int put_blobs(struct writing *w, struct err **err)
 {
-	if (w->o->tar && (tar_header(w, "blobs/", 0, '5', err) < 0 || tar_header(w, "blobs/sha256/", 0, '5', err) < 0))
+	if (w->o->tar &&
+	    (tar_header(w, "blobs/", 0, '5', err) < 0 ||
+	     tar_header(w, "blobs/sha256/", 0, '5', err) < 0))
 		return -1;
 	if (!w->o->tar && io_mkdirs(w->o->dir_fd, "blobs/sha256", 0755, err) < 0)
 		return -1;
 	for (size_t i = 0; i < w->manifest.n_entries; i++)
 		if (put_blob(w, &w->manifest.entries[i].digest, err) < 0)
 			return -1;
-	return put_blob(w, &w->manifest.config.digest, err) < 0 ? -1 : put_blob(w, &w->image.digest, err);
+	return put_blob(w, &w->manifest.config.digest, err) < 0
+		? -1
+		: put_blob(w, &w->image.digest, err);
 }
 
 /* ---- the index */
@@ -204,11 +216,13 @@ static bool replaced(const struct writing *w, const json_t *entry)
 	char text[DIGEST_TEXT];
 	struct str name = json_get_str(json_object_get(entry, "annotations"), IMAGE_NAME);
 	struct str tag = json_get_str(json_object_get(entry, "annotations"), REF_NAME);
-	if (str_eq_c(json_get_str(entry, "digest"), digest_text(&w->image.digest, text)) && !name.n && !tag.n)
+	if (str_eq_c(json_get_str(entry, "digest"), digest_text(&w->image.digest, text)) &&
+	    !name.n && !tag.n)
 		return true;
 	for (size_t i = 0; i < w->o->n_names; i++) {
 		size_t colon = str_rfind(w->o->names[i], ':');
-		if (str_eq(name, w->o->names[i]) || (!name.n && str_eq(tag, str_sub(w->o->names[i], colon + 1, w->o->names[i].n))))
+		if (str_eq(name, w->o->names[i]) ||
+		    (!name.n && str_eq(tag, str_sub(w->o->names[i], colon + 1, w->o->names[i].n))))
 			return true;
 	}
 	return false;
@@ -219,7 +233,8 @@ static int old_entries(const struct writing *w, json_t *list, struct err **err)
 	_cleanup_(sb_releasep) struct sb text;
 	sb_init(&text, MANIFEST_MAX);
 	_cleanup_(err_dropp) struct err *e = NULL;
-	if (w->o->tar || (io_read_file(w->o->dir_fd, "index.json", &text, &e) < 0 && e->code == ERR_NOT_FOUND))
+	if (w->o->tar ||
+	    (io_read_file(w->o->dir_fd, "index.json", &text, &e) < 0 && e->code == ERR_NOT_FOUND))
 		return 0;
 	if (e)
 		return err_move(err, STEAL(e));
@@ -295,8 +310,8 @@ static int write_all(struct writing *w, struct err **err)
 	return put_blobs(w, err) < 0 ? -1 : tar_end(w, err);
 }
 
-int registry_layout_write(struct cache *c, struct arena *a, const struct digest *image_id, const struct layout_options *o,
-			  struct err **err)
+int registry_layout_write(struct cache *c, struct arena *a, const struct digest *image_id,
+			  const struct layout_options *o, struct err **err)
 {
 	struct writing w = { .c = c, .a = a, .o = o };
 	_cleanup_(sb_releasep) struct sb bytes;
@@ -304,7 +319,8 @@ int registry_layout_write(struct cache *c, struct arena *a, const struct digest 
 	if (cache_image_manifest(c, a, image_id, o->form ? o->form : "gzip", &w.image, err) < 0 ||
 	    cache_blob_read(c, &w.image.digest, &bytes, err) < 0)
 		return -1;
-	if (oci_manifest_parse(a, arena_str(a, sb_str(&bytes)), w.image.media_type, &w.manifest, err) < 0)
+	if (oci_manifest_parse(a, arena_str(a, sb_str(&bytes)), w.image.media_type, &w.manifest,
+			       err) < 0)
 		return -1;
 	w.buf = xmalloc(BLOCK);
 	int r = write_all(&w, err);

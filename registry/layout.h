@@ -19,16 +19,17 @@ struct err;
 struct sink;
 
 struct layout_options {
-	struct sink *tar;             /* the tar is written here, not closed; NULL: a folder */
-	int dir_fd;                   /* the folder, where tar is NULL */
-	const char *form;             /* of layers that are not packed yet: "gzip" (NULL), "zstd", "none" */
-	const struct str *names;      /* full references that the index gives the image; none: it has no name */
+	struct sink *tar; /* the tar is written here, not closed; NULL: a folder */
+	int dir_fd;       /* the folder, where tar is NULL */
+	const char *form; /* of layers that are not packed yet: "gzip" (NULL), "zstd", "none" */
+	const struct str
+		*names; /* full references that the index gives the image; none: it has no name */
 	size_t n_names;
-	bool docker;                  /* manifest.json too */
-	const atomic_bool *cancel;    /* looked at per block; may be NULL */
+	bool docker;               /* manifest.json too */
+	const atomic_bool *cancel; /* looked at per block; may be NULL */
 };
 
 /* Writes an image with its manifest, config and layers; packs what is not packed. In a folder other images and names that are there
  * stay. ERR_NOT_FOUND for an unknown image; ERR_IO. */
-NODISCARD int registry_layout_write(struct cache *c, struct arena *a, const struct digest *image_id, const struct layout_options *o,
-				    struct err **err);
+NODISCARD int registry_layout_write(struct cache *c, struct arena *a, const struct digest *image_id,
+				    const struct layout_options *o, struct err **err);

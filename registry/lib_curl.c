@@ -28,21 +28,16 @@ static const struct {
 	const char *name;
 	void *to;
 } functions[] = {
-	{ "curl_global_init", &f.global_init },
-	{ "curl_easy_init", &f.easy_init },
-	{ "curl_easy_cleanup", &f.easy_cleanup },
-	{ "curl_easy_reset", &f.easy_reset },
-	{ "curl_easy_setopt", &f.easy_setopt },
-	{ "curl_easy_getinfo", &f.easy_getinfo },
-	{ "curl_easy_perform", &f.easy_perform },
-	{ "curl_easy_strerror", &f.easy_strerror },
-	{ "curl_slist_append", &f.slist_append },
-	{ "curl_slist_free_all", &f.slist_free_all },
+	{ "curl_global_init", &f.global_init },   { "curl_easy_init", &f.easy_init },
+	{ "curl_easy_cleanup", &f.easy_cleanup }, { "curl_easy_reset", &f.easy_reset },
+	{ "curl_easy_setopt", &f.easy_setopt },   { "curl_easy_getinfo", &f.easy_getinfo },
+	{ "curl_easy_perform", &f.easy_perform }, { "curl_easy_strerror", &f.easy_strerror },
+	{ "curl_slist_append", &f.slist_append }, { "curl_slist_free_all", &f.slist_free_all },
 };
 
 static struct {
 	pthread_once_t once;
-	char *error;   /* why it could not be opened; kept for the process */
+	char *error; /* why it could not be opened; kept for the process */
 } state = { .once = PTHREAD_ONCE_INIT };
 
 static void load(void)
@@ -55,7 +50,8 @@ static void load(void)
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
 		void *at = dlsym(lib, functions[i].name);
 		if (!at) {
-			state.error = xasprintf("open libcurl: it is too old: no function %s", functions[i].name);
+			state.error = xasprintf("open libcurl: it is too old: no function %s",
+						functions[i].name);
 			return;
 		}
 		memcpy(functions[i].to, &at, sizeof(at));

@@ -19,16 +19,23 @@
 #include "cache/ref.h"
 #include "registry/choose.h"
 
-enum { READ_SIZE = 256 * 1024, TEXT_MAX = 4 * 1024 * 1024, HEADER_MAX = 1024 * 1024, MAX_FILES = 100000, MAX_LINKS = 8, MAX_NESTING = 4,
-       PATH_LIMIT = 1024 };
+enum {
+	READ_SIZE = 256 * 1024,
+	TEXT_MAX = 4 * 1024 * 1024,
+	HEADER_MAX = 1024 * 1024,
+	MAX_FILES = 100000,
+	MAX_LINKS = 8,
+	MAX_NESTING = 4,
+	PATH_LIMIT = 1024
+};
 
 #define REF_NAME "org.opencontainers.image.ref.name"
 #define IMAGE_NAME "io.containerd.image.name"
 
 /* A file of the archive. In the arena. */
 struct file {
-	struct str text;         /* of those that are kept in memory */
-	struct str link;         /* path of another; else a blob: */
+	struct str text; /* of those that are kept in memory */
+	struct str link; /* path of another; else a blob: */
 	struct digest digest;
 	uint64_t size;
 };
@@ -37,14 +44,14 @@ struct loading {
 	struct cache *c;
 	struct arena *a;
 	const struct load_options *o;
-	int dir_fd;              /* of a folder; -1: everything is in `files` */
-	struct map files;        /* clean path → struct file */
+	int dir_fd;       /* of a folder; -1: everything is in `files` */
+	struct map files; /* clean path → struct file */
 	VEC(struct loaded) images;
 	/* while a tar is read */
 	struct source *tar;
 	struct archive *archive;
 	char *buf;
-	uint64_t header_bytes;   /* read since the last entry's data */
+	uint64_t header_bytes; /* read since the last entry's data */
 	struct err *read_err;
 };
 
@@ -63,14 +70,16 @@ static bool in_memory(struct str path)
 static bool promised(struct str path, struct digest *ret)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	return str_starts(path, STR("blobs/sha256/")) && !digest_parse_hex(str_sub(path, 13, path.n), ret, &e);
+	return str_starts(path, STR("blobs/sha256/")) &&
+		!digest_parse_hex(str_sub(path, 13, path.n), ret, &e);
 }
 
 /* Layers and configs of the forms that we know. */
 static bool may_be_blob(struct str path)
 {
 	struct digest d;
-	return promised(path, &d) || str_ends(path, STR(".tar")) || str_ends(path, STR(".json")) || str_ends(path, STR(".tar.gz"));
+	return promised(path, &d) || str_ends(path, STR(".tar")) || str_ends(path, STR(".json")) ||
+		str_ends(path, STR(".tar.gz"));
 }
 
 /* Clean, without a leading slash or "./"; false for one that leads out or is too long. */
@@ -98,7 +107,8 @@ static int wrap_path(struct err **err, struct str path)
 }
 
 /* Takes a stream in as text or as a blob. `read`: up to n bytes, 0 at the end. */
-static int take_file(struct loading *l, struct str path, ssize_t (*read)(void *arg, const void **p, struct err **err), void *arg,
+static int take_file(struct loading *l, struct str path,
+		     ssize_t (*read)(void *arg, const void **p, struct err **err), void *arg,
 		     struct err **err)
 {
 	struct digest want;
@@ -195,7 +205,8 @@ static la_ssize_t on_read(struct archive *a, void *data, const void **ret)
 	}
 	l->header_bytes += (uint64_t)n;
 	if (l->header_bytes > HEADER_MAX + 2 * READ_SIZE) {
-		err_set(&l->read_err, ERR_LIMIT, "a tar header is larger than %d bytes", HEADER_MAX);
+		err_set(&l->read_err, ERR_LIMIT, "a tar header is larger than %d bytes",
+			HEADER_MAX);
 		return -1;
 	}
 	*ret = l->buf;
@@ -229,7 +240,8 @@ static ssize_t read_entry(void *arg, const void **p, struct err **err)
 		if (rc != ARCHIVE_OK)
 			return tar_failed(r->l, err);
 		if (offset != r->at)
-			return err_set(err, ERR_UNSUPPORTED, "sparse files are not accepted in an archive of images");
+			return err_set(err, ERR_UNSUPPORTED,
+				       "sparse files are not accepted in an archive of images");
 	}
 	r->at += (la_int64_t)n;
 	return (ssize_t)n;
@@ -248,15 +260,19 @@ static int skip_entry(struct loading *l, struct err **err)
 
 static int take_entry(struct loading *l, struct archive_entry *e, struct err **err)
 {
-	const char *name = archive_entry_pathname(e), *hard = archive_entry_hardlink(e), *soft = archive_entry_symlink(e);
+	const char *name = archive_entry_pathname(e), *hard = archive_entry_hardlink(e),
+		   *soft = archive_entry_symlink(e);
 	struct str path, target;
 	if (!name || !clean_path(l->a, str_c(name), &path))
 		return skip_entry(l, err);
 	if (l->files.n >= MAX_FILES)
-		return err_set(err, ERR_LIMIT, "more than %d files in an archive of images", MAX_FILES);
+		return err_set(err, ERR_LIMIT, "more than %d files in an archive of images",
+			       MAX_FILES);
 	if (hard || (soft && *soft)) {
 		/* docker save linked equal layers: ../<id>/layer.tar, from the folder of the link */
-		struct str raw = hard ? str_c(hard) : soft[0] == '/' ? str_c(soft) : path_join(l->a, path_dir(l->a, path), str_c(soft));
+		struct str raw = hard    ? str_c(hard)
+			: soft[0] == '/' ? str_c(soft)
+					 : path_join(l->a, path_dir(l->a, path), str_c(soft));
 		if (clean_path(l->a, raw, &target))
 			add_file(l, path)->link = target;
 		return 0;
@@ -270,8 +286,10 @@ static int take_entry(struct loading *l, struct archive_entry *e, struct err **e
 
 static int read_entries(struct loading *l, struct err **err)
 {
-	if (archive_read_support_format_tar(l->archive) != ARCHIVE_OK || archive_read_set_read_callback(l->archive, on_read) != ARCHIVE_OK ||
-	    archive_read_set_callback_data(l->archive, l) != ARCHIVE_OK || archive_read_open1(l->archive) != ARCHIVE_OK)
+	if (archive_read_support_format_tar(l->archive) != ARCHIVE_OK ||
+	    archive_read_set_read_callback(l->archive, on_read) != ARCHIVE_OK ||
+	    archive_read_set_callback_data(l->archive, l) != ARCHIVE_OK ||
+	    archive_read_open1(l->archive) != ARCHIVE_OK)
 		return tar_failed(l, err);
 	for (;;) {
 		struct archive_entry *e;
@@ -336,10 +354,11 @@ struct parts {
 	struct digest config;
 	const struct digest *layers;
 	size_t n_layers;
-	const struct digest *manifest;   /* NULL: it has none */
+	const struct digest *manifest; /* NULL: it has none */
 };
 
-static int unpack_layer(struct loading *l, const struct digest *blob, const struct digest *diffid, struct chain *chain, struct err **err)
+static int unpack_layer(struct loading *l, const struct digest *blob, const struct digest *diffid,
+			struct chain *chain, struct err **err)
 {
 	struct layer *layer = &chain->v[chain->n];
 	bool found = false;
@@ -358,20 +377,25 @@ static int unpack_layer(struct loading *l, const struct digest *blob, const stru
 	return 0;
 }
 
-static int put_image(struct loading *l, const struct parts *p, struct loaded *image, struct err **err)
+static int put_image(struct loading *l, const struct parts *p, struct loaded *image,
+		     struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb config;
 	sb_init(&config, TEXT_MAX);
 	struct oci_image parsed;
-	if (cache_blob_read(l->c, &p->config, &config, err) < 0 || oci_image_parse(l->a, arena_str(l->a, sb_str(&config)), &parsed, err) < 0)
+	if (cache_blob_read(l->c, &p->config, &config, err) < 0 ||
+	    oci_image_parse(l->a, arena_str(l->a, sb_str(&config)), &parsed, err) < 0)
 		return -1;
 	if (parsed.n_diff_ids != p->n_layers)
-		return err_set(err, ERR_INVALID, "an image's config names %zu layers, %zu are there", parsed.n_diff_ids, p->n_layers);
+		return err_set(err, ERR_INVALID,
+			       "an image's config names %zu layers, %zu are there",
+			       parsed.n_diff_ids, p->n_layers);
 	struct chain chain = { arena_array_of(l->a, struct layer, p->n_layers + 1), 0 };
 	for (size_t i = 0; i < p->n_layers; i++)
 		if (unpack_layer(l, &p->layers[i], &parsed.diff_ids[i], &chain, err) < 0)
 			return -1;
-	return cache_image_put(l->c, sb_str(&config), &chain, p->manifest, image->names, image->n_names, &image->id, err);
+	return cache_image_put(l->c, sb_str(&config), &chain, p->manifest, image->names,
+			       image->n_names, &image->id, err);
 }
 
 /* The blob of a path that something names. */
@@ -393,7 +417,8 @@ static int need_blob(struct loading *l, const struct digest *d, struct err **err
 	return need_file(l, arena_printf(l->a, "blobs/sha256/%s", digest_hex(d, hex)), &f, err);
 }
 
-static int read_manifest(struct loading *l, const struct oci_descriptor *d, struct oci_manifest *ret, struct err **err)
+static int read_manifest(struct loading *l, const struct oci_descriptor *d,
+			 struct oci_manifest *ret, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb b;
 	sb_init(&b, TEXT_MAX);
@@ -403,7 +428,8 @@ static int read_manifest(struct loading *l, const struct oci_descriptor *d, stru
 }
 
 /* An entry of index.json: an image, or an index of which one is chosen. */
-static int load_entry(struct loading *l, const struct oci_descriptor *d, struct loaded *image, struct err **err)
+static int load_entry(struct loading *l, const struct oci_descriptor *d, struct loaded *image,
+		      struct err **err)
 {
 	struct oci_manifest m;
 	for (int depth = 0;; depth++) {
@@ -414,7 +440,8 @@ static int load_entry(struct loading *l, const struct oci_descriptor *d, struct 
 		d = choose_entry(&m, l->o->platform);
 		if (!d || depth == MAX_NESTING)
 			return err_set(err, d ? ERR_LIMIT : ERR_NOT_FOUND, "%s",
-				       d ? "indexes nested too deeply" : "no image of this platform in the archive");
+				       d ? "indexes nested too deeply"
+					 : "no image of this platform in the archive");
 	}
 	struct digest *layers = arena_array_of(l->a, struct digest, m.n_entries + 1);
 	for (size_t i = 0; i < m.n_entries; i++) {
@@ -424,10 +451,12 @@ static int load_entry(struct loading *l, const struct oci_descriptor *d, struct 
 	}
 	if (need_blob(l, &m.config.digest, err) < 0)
 		return -1;
-	return put_image(l, &(struct parts){ m.config.digest, layers, m.n_entries, &d->digest }, image, err);
+	return put_image(l, &(struct parts){ m.config.digest, layers, m.n_entries, &d->digest },
+			 image, err);
 }
 
-static void add_names_of_entry(struct loading *l, struct loaded *image, const struct oci_descriptor *d)
+static void add_names_of_entry(struct loading *l, struct loaded *image,
+			       const struct oci_descriptor *d)
 {
 	struct str full = choose_annotation(d, IMAGE_NAME), name = choose_annotation(d, REF_NAME);
 	add_name(l, image, full);
@@ -445,7 +474,8 @@ static bool is_one_image(const struct oci_manifest *index)
 		if (choose_is_attestation(d))
 			continue;
 		images++;
-		if (!d->platform.os.n || choose_annotation(d, IMAGE_NAME).n || choose_annotation(d, REF_NAME).n)
+		if (!d->platform.os.n || choose_annotation(d, IMAGE_NAME).n ||
+		    choose_annotation(d, REF_NAME).n)
 			return false;
 	}
 	return images > 1;
@@ -456,7 +486,8 @@ static int load_oci(struct loading *l, struct str text, struct err **err)
 	struct oci_manifest index;
 	if (oci_manifest_parse(l->a, text, STR(OCI_INDEX), &index, err) < 0)
 		return err_wrap(err, "index.json");
-	const struct oci_descriptor *only = is_one_image(&index) ? choose_entry(&index, l->o->platform) : NULL;
+	const struct oci_descriptor *only =
+		is_one_image(&index) ? choose_entry(&index, l->o->platform) : NULL;
 	if (is_one_image(&index) && !only)
 		return err_set(err, ERR_NOT_FOUND, "no image of this platform in the archive");
 	for (size_t i = 0; i < index.n_entries; i++) {
@@ -505,7 +536,8 @@ static int load_docker(struct loading *l, struct str text, bool names_only, stru
 	if (!all)
 		return -1;
 	for (size_t i = 0; i < json_array_size(all); i++) {
-		const json_t *one = json_array_get(all, i), *tags = json_object_get(one, "RepoTags");
+		const json_t *one = json_array_get(all, i),
+			     *tags = json_object_get(one, "RepoTags");
 		struct loaded image = { 0 };
 		struct parts p = { 0 };
 		for (size_t k = 0; k < json_array_size(tags); k++)
@@ -524,7 +556,8 @@ static int load_docker(struct loading *l, struct str text, bool names_only, stru
 			continue;
 		}
 		for (size_t k = 0; k < l->images.n; k++)
-			for (size_t n = 0; digest_eq(&l->images.v[k].id, &image.id) && n < image.n_names; n++)
+			for (size_t n = 0;
+			     digest_eq(&l->images.v[k].id, &image.id) && n < image.n_names; n++)
 				add_name(l, &l->images.v[k], image.names[n]);
 	}
 	return 0;
@@ -533,12 +566,14 @@ static int load_docker(struct loading *l, struct str text, bool names_only, stru
 static int load_all(struct loading *l, struct err **err)
 {
 	const struct file *layout, *index, *docker;
-	if (find_file(l, STR("oci-layout"), &layout, err) < 0 || find_file(l, STR("index.json"), &index, err) < 0 ||
+	if (find_file(l, STR("oci-layout"), &layout, err) < 0 ||
+	    find_file(l, STR("index.json"), &index, err) < 0 ||
 	    find_file(l, STR("manifest.json"), &docker, err) < 0)
 		return -1;
 	bool oci = layout && index && index->text.p;
 	if (!oci && !(docker && docker->text.p))
-		return err_set(err, ERR_INVALID, "neither an OCI image layout nor an archive of docker save");
+		return err_set(err, ERR_INVALID,
+			       "neither an OCI image layout nor an archive of docker save");
 	if (oci && load_oci(l, index->text, err) < 0)
 		return -1;
 	return docker && docker->text.p ? load_docker(l, docker->text, oci, err) : 0;
@@ -557,7 +592,8 @@ static int finish(struct loading *l, int r, struct loaded **ret, size_t *ret_n)
 	return r;
 }
 
-int registry_load(struct cache *c, struct arena *a, struct source *tar, const struct load_options *o, struct loaded **ret, size_t *ret_n,
+int registry_load(struct cache *c, struct arena *a, struct source *tar,
+		  const struct load_options *o, struct loaded **ret, size_t *ret_n,
 		  struct err **err)
 {
 	struct loading l = { .c = c, .a = a, .o = o, .dir_fd = -1 };
@@ -565,8 +601,8 @@ int registry_load(struct cache *c, struct arena *a, struct source *tar, const st
 	return finish(&l, r < 0 ? r : load_all(&l, err), ret, ret_n);
 }
 
-int registry_load_folder(struct cache *c, struct arena *a, int dir_fd, const struct load_options *o, struct loaded **ret, size_t *ret_n,
-			 struct err **err)
+int registry_load_folder(struct cache *c, struct arena *a, int dir_fd, const struct load_options *o,
+			 struct loaded **ret, size_t *ret_n, struct err **err)
 {
 	struct loading l = { .c = c, .a = a, .o = o, .dir_fd = dir_fd };
 	return finish(&l, load_all(&l, err), ret, ret_n);

@@ -16,20 +16,22 @@ struct err;
 struct source;
 
 struct loaded {
-	struct digest id;        /* of the image */
-	struct str *names;       /* full references; may be none */
+	struct digest id;  /* of the image */
+	struct str *names; /* full references; may be none */
 	size_t n_names;
 };
 
 struct load_options {
-	const struct oci_platform *platform;   /* which of an index of several */
+	const struct oci_platform *platform; /* which of an index of several */
 };
 
 /* Loads all images of a tar (compressed or not; consumed and closed) and gives them their names. They are in the arena.
  * ERR_INVALID for what is no such archive, ERR_INTEGRITY, ERR_NOT_FOUND for a file that it names and does not have, ERR_LIMIT. */
-NODISCARD int registry_load(struct cache *c, struct arena *a, struct source *tar, const struct load_options *o, struct loaded **ret,
-			    size_t *ret_n, struct err **err);
+NODISCARD int registry_load(struct cache *c, struct arena *a, struct source *tar,
+			    const struct load_options *o, struct loaded **ret, size_t *ret_n,
+			    struct err **err);
 
 /* The same from the folder of an OCI image layout. */
-NODISCARD int registry_load_folder(struct cache *c, struct arena *a, int dir_fd, const struct load_options *o, struct loaded **ret,
-				   size_t *ret_n, struct err **err);
+NODISCARD int registry_load_folder(struct cache *c, struct arena *a, int dir_fd,
+				   const struct load_options *o, struct loaded **ret, size_t *ret_n,
+				   struct err **err);

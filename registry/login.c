@@ -32,7 +32,8 @@ static int config_read(struct config *c, struct err **err)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	c->path = creds_docker_file();
 	if (!c->path)
-		return err_set(err, ERR_INVALID, "neither HOME nor DOCKER_CONFIG says where credentials are kept");
+		return err_set(err, ERR_INVALID,
+			       "neither HOME nor DOCKER_CONFIG says where credentials are kept");
 	if (io_read_file(AT_FDCWD, c->path, &text, &e) < 0 && e->code != ERR_NOT_FOUND)
 		return err_move(err, STEAL(e));
 	c->json = text.n ? json_parse(sb_str(&text), c->path, err) : json_object();
@@ -46,7 +47,8 @@ static int config_read(struct config *c, struct err **err)
 static int config_write(const struct config *c, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb text = { 0 };
-	_cleanup_free_ char *folder = str_dup(str_sub(str_c(c->path), 0, str_rfind(str_c(c->path), '/')));
+	_cleanup_free_ char *folder =
+		str_dup(str_sub(str_c(c->path), 0, str_rfind(str_c(c->path), '/')));
 	json_print(c->json, &text);
 	sb_add_ch(&text, '\n');
 	int r = io_mkdirs(AT_FDCWD, folder, 0700, err);
@@ -85,7 +87,8 @@ static int verify(struct registry *r, struct str host, struct err **err)
 	return answer.status == 200 ? 0 : client_error(&c, &answer, err);
 }
 
-static int store_by_helper(struct str helper, struct str host, struct str user, struct str secret, struct err **err)
+static int store_by_helper(struct str helper, struct str host, struct str user, struct str secret,
+			   struct err **err)
 {
 	_cleanup_(json_unrefp) json_t *j = json_object();
 	_cleanup_(sb_releasep) struct sb in = { 0 }, out = { 0 };
@@ -99,7 +102,8 @@ static int store_by_helper(struct str helper, struct str host, struct str user, 
 	return r;
 }
 
-static int store_in_file(struct config *c, struct str host, struct str user, struct str secret, struct err **err)
+static int store_in_file(struct config *c, struct str host, struct str user, struct str secret,
+			 struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb pair = { 0 }, coded = { 0 };
 	_cleanup_free_ char *key = str_dup(creds_server_key(host));
@@ -119,7 +123,8 @@ static int store_in_file(struct config *c, struct str host, struct str user, str
 	return config_write(c, err);
 }
 
-static int keep(struct config *c, struct str host, struct str user, struct str secret, char **ret_where, struct err **err)
+static int keep(struct config *c, struct str host, struct str user, struct str secret,
+		char **ret_where, struct err **err)
 {
 	struct str helper = helper_of(c, host);
 	if (!helper.n) {
@@ -134,10 +139,14 @@ static int keep(struct config *c, struct str host, struct str user, struct str s
 	return 0;
 }
 
-int registry_login(struct registry *r, struct str host, struct str user, struct str secret, char **ret_where, struct err **err)
+int registry_login(struct registry *r, struct str host, struct str user, struct str secret,
+		   char **ret_where, struct err **err)
 {
 	if (!user.n || !secret.n || str_find(user, ':', 0) != SIZE_MAX)
-		return err_set(err, ERR_INVALID, "log in to '%.*s': a user name without a colon and a password are needed", STR_ARG(host));
+		return err_set(
+			err, ERR_INVALID,
+			"log in to '%.*s': a user name without a colon and a password are needed",
+			STR_ARG(host));
 	creds_set(r->creds, host, user, secret);
 	if (verify(r, host, err) < 0)
 		return err_wrap(err, "log in to '%.*s'", STR_ARG(host));
@@ -163,7 +172,8 @@ static int forget(struct config *c, struct str host, bool *ret_known, struct err
 	struct str helper = helper_of(c, host);
 	_cleanup_(sb_releasep) struct sb out = { 0 };
 	bool by_helper = false;
-	if (helper.n && creds_helper_run(helper, "erase", creds_server_key(host), &out, &by_helper, err) < 0)
+	if (helper.n &&
+	    creds_helper_run(helper, "erase", creds_server_key(host), &out, &by_helper, err) < 0)
 		return -1;
 	*ret_known |= by_helper;
 	return 0;

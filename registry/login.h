@@ -14,7 +14,8 @@ struct registry;
 
 /* Asks the registry with these credentials and keeps them. host: as in references; docker.io for the Hub. *ret_where: the file or the
  * helper that has them now (malloc). ERR_AUTH when the registry refuses them. The text of the secret is in no message. */
-NODISCARD int registry_login(struct registry *r, struct str host, struct str user, struct str secret, char **ret_where, struct err **err);
+NODISCARD int registry_login(struct registry *r, struct str host, struct str user,
+			     struct str secret, char **ret_where, struct err **err);
 
 /* Forgets a host's credentials; *ret_known false: there were none. */
 NODISCARD int registry_logout(struct str host, bool *ret_known, struct err **err);

@@ -23,11 +23,11 @@ struct item {
 	struct pull *pull;
 	const struct oci_descriptor *blob;
 	struct digest diffid;
-	size_t same;              /* index of an earlier layer with this diffID; its own index: none */
+	size_t same; /* index of an earlier layer with this diffID; its own index: none */
 	enum state state;
-	bool bound;               /* unpacked over its parents: of use only above them */
-	struct layer layer;       /* DONE */
-	struct chain parents;     /* while it is unpacked over them */
+	bool bound;           /* unpacked over its parents: of use only above them */
+	struct layer layer;   /* DONE */
+	struct chain parents; /* while it is unpacked over them */
 	int64_t shown_ns;
 };
 
@@ -39,22 +39,26 @@ struct pull {
 	struct pool *transfers, *cpu;
 	struct item *items;
 	size_t n, running;
-	struct err *err;          /* the first failure */
+	struct err *err; /* the first failure */
 	atomic_bool stop;
 };
 
 /* Owned by the pool; outlives the pull when nobody reaps. */
 struct job {
 	struct pool_job base;
-	struct item *item;        /* NULL once it has run */
+	struct item *item; /* NULL once it has run */
 };
 
 static void show(const struct item *it, uint64_t current, enum event_state state)
 {
 	char text[DIGEST_TEXT];
 	const struct pull *p = it->pull;
-	struct event e = { .kind = EVENT_STATUS, .vertex = p->vertex, .name = str_c(digest_text(&it->blob->digest, text)),
-			   .current = current, .total = it->blob->size, .state = state };
+	struct event e = { .kind = EVENT_STATUS,
+			   .vertex = p->vertex,
+			   .name = str_c(digest_text(&it->blob->digest, text)),
+			   .current = current,
+			   .total = it->blob->size,
+			   .state = state };
 	event_emit(p->r->o.events, &e);
 }
 
@@ -102,7 +106,8 @@ static void job_done(struct pool_job *base)
 	free(j);
 }
 
-static void submit(struct pool *pool, struct item *it, enum state state, void (*run)(struct pool_job *, void *))
+static void submit(struct pool *pool, struct item *it, enum state state,
+		   void (*run)(struct pool_job *, void *))
 {
 	struct job *j = xcalloc(1, sizeof(*j));
 	j->base.run = run;
@@ -114,7 +119,8 @@ static void submit(struct pool *pool, struct item *it, enum state state, void (*
 }
 
 /* The thread's cache, or one for this job. */
-static struct cache *use_cache(struct pull *p, void *context, struct cache **opened, struct err **err)
+static struct cache *use_cache(struct pull *p, void *context, struct cache **opened,
+			       struct err **err)
 {
 	if (context)
 		return context;
@@ -139,13 +145,18 @@ static void run_fetch(struct pool_job *base, void *context)
 	struct err *e = NULL;
 	_cleanup_(cache_closep) struct cache *opened = NULL;
 	struct cache *c = use_cache(p, context, &opened, &e);
-	struct fetch f = { .host = p->host, .repo = p->image->ref.path, .blob = it->blob, .stop = &p->stop, .progress = on_progress,
+	struct fetch f = { .host = p->host,
+			   .repo = p->image->ref.path,
+			   .blob = it->blob,
+			   .stop = &p->stop,
+			   .progress = on_progress,
 			   .arg = it };
 	bool ok = c && !fetch_blob(p->r, c, &f, &e);
 	if (ok) {
 		_cleanup_(err_dropp) struct err *ignored = NULL;
 		/* A hint for pushes: a blob that is there can be mounted. */
-		if (cache_source_put(c, &it->blob->digest, str_c(p->host->name), p->image->ref.path, &ignored) < 0)
+		if (cache_source_put(c, &it->blob->digest, str_c(p->host->name), p->image->ref.path,
+				     &ignored) < 0)
 			err_drop(&ignored);
 		show(it, it->blob->size, EVENT_STARTED);
 	}
@@ -162,7 +173,8 @@ static int unpack(struct item *it, struct cache *c, struct layer *ret, struct er
 	if (cache_blob_open(c, &it->blob->digest, &fd, NULL, err) < 0)
 		return -1;
 	struct source *tar = io_source_fd(fd, true, digest_text(&it->blob->digest, text));
-	return cache_layer_unpack(c, tar, &it->diffid, it->parents.n ? &it->parents : NULL, &it->blob->digest, ret, err);
+	return cache_layer_unpack(c, tar, &it->diffid, it->parents.n ? &it->parents : NULL,
+				  &it->blob->digest, ret, err);
 }
 
 static void run_unpack(struct pool_job *base, void *context)
@@ -223,11 +235,13 @@ static bool advance(struct pull *p)
 			continue;
 		open = true;
 		/* What another pull brings is waited for: its end wakes us. */
-		if (it->state == WAITING && p->host->running < TRANSFERS_PER_HOST && !map_has(&p->r->fetching, key_of(it))) {
+		if (it->state == WAITING && p->host->running < TRANSFERS_PER_HOST &&
+		    !map_has(&p->r->fetching, key_of(it))) {
 			p->host->running++;
 			map_put(&p->r->fetching, key_of(it), it);
 			submit(p->transfers, it, FETCHING, run_fetch);
-		} else if (it->state == FETCHED || (it->state == ABOVE && parents_of(p, i, &it->parents))) {
+		} else if (it->state == FETCHED ||
+			   (it->state == ABOVE && parents_of(p, i, &it->parents))) {
 			submit(p->cpu, it, UNPACKING, run_unpack);
 		}
 	}
@@ -240,7 +254,10 @@ static int look_around(struct pull *p, struct cache *c, bool *ret_missing, struc
 	const struct resolved *image = p->image;
 	for (size_t i = 0; i < p->n; i++) {
 		struct item *it = &p->items[i];
-		*it = (struct item){ .pull = p, .blob = &image->manifest.entries[i], .diffid = image->image.diff_ids[i], .same = i };
+		*it = (struct item){ .pull = p,
+				     .blob = &image->manifest.entries[i],
+				     .diffid = image->image.diff_ids[i],
+				     .same = i };
 		for (size_t k = 0; k < i && it->same == i; k++)
 			if (digest_eq(&p->items[k].diffid, &it->diffid))
 				it->same = k;
@@ -280,21 +297,28 @@ static int pull_all(struct pull *p, struct cache *c, struct err **err)
 	if (look_around(p, c, &missing, err) < 0)
 		return -1;
 	if (missing && p->r->o.offline)
-		return err_set(err, ERR_NOT_FOUND, "layers of '%.*s' are not in the store and --offline forbids to ask the registry",
-			       STR_ARG(p->image->ref_text));
-	return hosts_get(p->r->hosts, p->image->ref.domain, &p->host, err) < 0 ? -1 : coordinate(p, err);
+		return err_set(
+			err, ERR_NOT_FOUND,
+			"layers of '%.*s' are not in the store and --offline forbids to ask the registry",
+			STR_ARG(p->image->ref_text));
+	return hosts_get(p->r->hosts, p->image->ref.domain, &p->host, err) < 0 ? -1
+									       : coordinate(p, err);
 }
 
-int registry_pull_layers(struct registry *r, struct cache *c, const struct resolved *image, const struct digest *vertex,
-			 struct chain *ret, struct err **err)
+int registry_pull_layers(struct registry *r, struct cache *c, const struct resolved *image,
+			 const struct digest *vertex, struct chain *ret, struct err **err)
 {
 	if (image->local) {
 		*ret = chain_append(&image->chain, NULL);
 		return 0;
 	}
-	struct pull p = { .r = r, .image = image, .vertex = *vertex, .n = image->manifest.n_entries };
+	struct pull p = {
+		.r = r, .image = image, .vertex = *vertex, .n = image->manifest.n_entries
+	};
 	if (p.n != image->image.n_diff_ids)
-		return err_set(err, ERR_INVALID, "pull '%.*s': its config and its manifest differ in layers", STR_ARG(image->ref_text));
+		return err_set(err, ERR_INVALID,
+			       "pull '%.*s': its config and its manifest differ in layers",
+			       STR_ARG(image->ref_text));
 	p.items = xcalloc(p.n + 1, sizeof(*p.items));
 	int rc = pull_all(&p, c, err);
 	if (!rc) {
@@ -318,11 +342,16 @@ static struct digest named_before(struct cache *c, struct str full)
 /* `cbuild pull` is a step of its own for who shows progress. */
 static void show_step(const struct registry *r, struct str name, enum event_state state)
 {
-	event_emit(r->o.events, &(struct event){ .kind = EVENT_VERTEX, .vertex = digest_of(name.p, name.n), .name = name, .state = state });
+	event_emit(r->o.events,
+		   &(struct event){ .kind = EVENT_VERTEX,
+				    .vertex = digest_of(name.p, name.n),
+				    .name = name,
+				    .state = state });
 }
 
-static int pull_image(struct registry *r, struct cache *c, struct arena *a, const struct ref *ref, const struct oci_platform *platform,
-		      struct str step, struct resolved *ret, bool *ret_new, struct err **err)
+static int pull_image(struct registry *r, struct cache *c, struct arena *a, const struct ref *ref,
+		      const struct oci_platform *platform, struct str step, struct resolved *ret,
+		      bool *ret_new, struct err **err)
 {
 	struct chain chain = { 0 };
 	struct digest id, vertex = digest_of(step.p, step.n);
@@ -331,14 +360,17 @@ static int pull_image(struct registry *r, struct cache *c, struct arena *a, cons
 	struct digest before = named_before(c, ret->ref_text);
 	if (registry_pull_layers(r, c, ret, &vertex, &chain, err) < 0)
 		return -1;
-	int rc = ret->local ? 0 : cache_image_put(c, ret->config, &chain, &ret->manifest_digest, &ret->ref_text, 1, &id, err);
+	int rc = ret->local ? 0
+			    : cache_image_put(c, ret->config, &chain, &ret->manifest_digest,
+					      &ret->ref_text, 1, &id, err);
 	chain_release(&chain);
 	*ret_new = !digest_eq(&before, &ret->config_digest);
 	return rc < 0 ? err_wrap(err, "pull '%.*s'", STR_ARG(ret->ref_text)) : 0;
 }
 
-int registry_pull(struct registry *r, struct cache *c, struct arena *a, struct str text, const struct oci_platform *platform,
-		  struct resolved *ret, bool *ret_new, struct err **err)
+int registry_pull(struct registry *r, struct cache *c, struct arena *a, struct str text,
+		  const struct oci_platform *platform, struct resolved *ret, bool *ret_new,
+		  struct err **err)
 {
 	struct ref ref;
 	struct resolved image;

@@ -32,26 +32,30 @@ struct push {
 	const struct ref *to;
 	struct str tag;
 	struct digest vertex;
-	struct oci_descriptor descriptor;   /* of the manifest */
+	struct oci_descriptor descriptor; /* of the manifest */
 	struct oci_manifest manifest;
-	struct str bytes;                   /* the manifest's */
+	struct str bytes; /* the manifest's */
 	struct blob *blobs;
 	size_t n, running;
-	bool ask;                           /* HEAD before sending */
+	bool ask; /* HEAD before sending */
 	atomic_bool mounts_refused, stop;
-	struct err *err;                    /* the first failure */
+	struct err *err; /* the first failure */
 };
 
 struct job {
 	struct pool_job base;
-	struct blob *blob;                  /* NULL once it has run */
+	struct blob *blob; /* NULL once it has run */
 };
 
 static void show(const struct blob *b, uint64_t current, enum event_state state)
 {
 	char text[DIGEST_TEXT];
-	struct event e = { .kind = EVENT_STATUS, .vertex = b->push->vertex, .name = str_c(digest_text(&b->d->digest, text)),
-			   .current = current, .total = b->d->size, .state = state };
+	struct event e = { .kind = EVENT_STATUS,
+			   .vertex = b->push->vertex,
+			   .name = str_c(digest_text(&b->d->digest, text)),
+			   .current = current,
+			   .total = b->d->size,
+			   .state = state };
 	event_emit(b->push->r->o.events, &e);
 }
 
@@ -78,17 +82,27 @@ static int send_blob(struct blob *b, struct cache *c, struct err **err)
 		return -1;
 	_cleanup_(err_dropp) struct err *ignored = NULL;
 	/* A guess: without it the blob is sent. */
-	if (cache_source_get(c, &b->d->digest, str_c(p->host->name), p->to->path, &from, &ignored) < 0)
+	if (cache_source_get(c, &b->d->digest, str_c(p->host->name), p->to->path, &from, &ignored) <
+	    0)
 		sb_reset(&from);
 	if (registry_http_take(p->r, &http, err) < 0)
 		return -1;
-	struct upload u = { .host = p->host, .repo = p->to->path, .digest = b->d->digest, .size = size, .fd = fd, .ask = p->ask,
-			    .mount_from = sb_str(&from), .mounts_refused = &p->mounts_refused, .stop = &p->stop,
-			    .progress = on_progress, .arg = b };
+	struct upload u = { .host = p->host,
+			    .repo = p->to->path,
+			    .digest = b->d->digest,
+			    .size = size,
+			    .fd = fd,
+			    .ask = p->ask,
+			    .mount_from = sb_str(&from),
+			    .mounts_refused = &p->mounts_refused,
+			    .stop = &p->stop,
+			    .progress = on_progress,
+			    .arg = b };
 	int r = upload_blob(p->r, http, &u, &b->way, err);
 	registry_http_give(p->r, http);
 	err_drop(&ignored);
-	if (!r && cache_source_put(c, &b->d->digest, str_c(p->host->name), p->to->path, &ignored) < 0)
+	if (!r &&
+	    cache_source_put(c, &b->d->digest, str_c(p->host->name), p->to->path, &ignored) < 0)
 		log_debug("note where %s is: %s", b->push->host->name, ignored->msg);
 	return r;
 }
@@ -171,8 +185,9 @@ static int send_blobs(struct push *p, struct err **err)
 
 static bool is_foreign(const struct oci_descriptor *d)
 {
-	return d->n_urls && (str_find_str(d->media_type, STR("nondistributable"), 0) != SIZE_MAX ||
-			     str_find_str(d->media_type, STR("rootfs.foreign"), 0) != SIZE_MAX);
+	return d->n_urls &&
+		(str_find_str(d->media_type, STR("nondistributable"), 0) != SIZE_MAX ||
+		 str_find_str(d->media_type, STR("rootfs.foreign"), 0) != SIZE_MAX);
 }
 
 /* Each blob once; foreign layers stay where they are. */
@@ -180,7 +195,8 @@ static void list_blobs(struct push *p)
 {
 	p->blobs = xcalloc(p->manifest.n_entries + 1, sizeof(*p->blobs));
 	for (size_t i = 0; i <= p->manifest.n_entries; i++) {
-		const struct oci_descriptor *d = i < p->manifest.n_entries ? &p->manifest.entries[i] : &p->manifest.config;
+		const struct oci_descriptor *d =
+			i < p->manifest.n_entries ? &p->manifest.entries[i] : &p->manifest.config;
 		bool known = is_foreign(d);
 		for (size_t k = 0; k < p->n && !known; k++)
 			known = digest_eq(&p->blobs[k].d->digest, &d->digest);
@@ -193,7 +209,10 @@ static void list_blobs(struct push *p)
 static int look_for_repository(struct push *p, struct http *http, struct err **err)
 {
 	_cleanup_free_ char *scopes = xasprintf("repository:%.*s:pull,push", STR_ARG(p->to->path));
-	struct call c = { .host = p->host, .repo = p->to->path, .path = STR("tags/list?n=1"), .scopes = str_c(scopes),
+	struct call c = { .host = p->host,
+			  .repo = p->to->path,
+			  .path = STR("tags/list?n=1"),
+			  .scopes = str_c(scopes),
 			  .http = { .method = "GET", .max_body = MANIFEST_MAX } };
 	_cleanup_(http_response_releasep) struct http_response r = { 0 };
 	p->ask = true;
@@ -207,14 +226,20 @@ static int look_for_repository(struct push *p, struct http *http, struct err **e
 
 /* ---- the manifest */
 
-static int manifest_refused(const struct push *p, const struct call *c, const struct http_response *r, struct err **err)
+static int manifest_refused(const struct push *p, const struct call *c,
+			    const struct http_response *r, struct err **err)
 {
 	bool oci = str_starts(p->descriptor.media_type, STR("application/vnd.oci."));
 	client_error(c, r, err);
 	if (r->status == 413)
 		err_hint(err, "the registry takes no manifest of %zu bytes", p->bytes.n);
-	if (oci && (r->status == 415 || (r->status == 400 && str_find_str(sb_str(&r->body), STR("MANIFEST_INVALID"), 0) != SIZE_MAX)))
-		err_hint(err, "a registry that knows Docker's media types alone needs --output type=image,push=true,oci-mediatypes=false");
+	if (oci &&
+	    (r->status == 415 ||
+	     (r->status == 400 &&
+	      str_find_str(sb_str(&r->body), STR("MANIFEST_INVALID"), 0) != SIZE_MAX)))
+		err_hint(
+			err,
+			"a registry that knows Docker's media types alone needs --output type=image,push=true,oci-mediatypes=false");
 	return -1;
 }
 
@@ -224,18 +249,28 @@ static int put_manifest(struct push *p, struct http *http, bool *ret_missing, st
 	_cleanup_free_ char *path = xasprintf("manifests/%.*s", STR_ARG(p->tag));
 	_cleanup_free_ char *scopes = xasprintf("repository:%.*s:pull,push", STR_ARG(p->to->path));
 	struct http_header type = { STR("Content-Type"), p->descriptor.media_type };
-	struct call c = { .host = p->host, .repo = p->to->path, .path = str_c(path), .scopes = str_c(scopes),
-			  .http = { .method = "PUT", .headers = &type, .n_headers = 1, .has_body = true, .body = p->bytes } };
+	struct call c = { .host = p->host,
+			  .repo = p->to->path,
+			  .path = str_c(path),
+			  .scopes = str_c(scopes),
+			  .http = { .method = "PUT",
+				    .headers = &type,
+				    .n_headers = 1,
+				    .has_body = true,
+				    .body = p->bytes } };
 	_cleanup_(http_response_releasep) struct http_response r = { 0 };
 	if (client_call(p->r, http, &c, &r, err) < 0)
 		return -1;
-	*ret_missing = (r.status == 400 || r.status == 404) && str_find_str(sb_str(&r.body), STR("BLOB_UNKNOWN"), 0) != SIZE_MAX;
+	*ret_missing = (r.status == 400 || r.status == 404) &&
+		str_find_str(sb_str(&r.body), STR("BLOB_UNKNOWN"), 0) != SIZE_MAX;
 	if (r.status != 201 && r.status != 200 && r.status != 202)
 		return manifest_refused(p, &c, &r, err);
 	struct digest d;
 	_cleanup_(err_dropp) struct err *other = NULL;
-	if (!digest_parse(http_header(&r, "docker-content-digest", 0), &d, &other) && !digest_eq(&d, &p->descriptor.digest))
-		return err_set(err, ERR_INTEGRITY, "the registry stored the manifest with another digest");
+	if (!digest_parse(http_header(&r, "docker-content-digest", 0), &d, &other) &&
+	    !digest_eq(&d, &p->descriptor.digest))
+		return err_set(err, ERR_INTEGRITY,
+			       "the registry stored the manifest with another digest");
 	return 0;
 }
 
@@ -252,14 +287,16 @@ static int finish(struct push *p, struct http *http, struct err **err)
 		err_drop(&e);
 		int64_t unit = p->r->retry.unit_ms ? p->r->retry.unit_ms : 500;
 		p->ask = true;
-		if (retry_sleep(p->r->o.cancel, unit << i, err) < 0 || (i == 0 && send_blobs(p, err) < 0))
+		if (retry_sleep(p->r->o.cancel, unit << i, err) < 0 ||
+		    (i == 0 && send_blobs(p, err) < 0))
 			return -1;
 	}
 }
 
 static void count(const struct push *p, struct pushed *ret)
 {
-	*ret = (struct pushed){ .manifest = p->descriptor.digest, .manifest_size = p->descriptor.size };
+	*ret = (struct pushed){ .manifest = p->descriptor.digest,
+				.manifest_size = p->descriptor.size };
 	for (size_t i = 0; i < p->n; i++) {
 		ret->there += p->blobs[i].way == UPLOAD_THERE;
 		ret->mounted += p->blobs[i].way == UPLOAD_MOUNTED;
@@ -282,11 +319,13 @@ static int run(struct push *p, struct err **err)
 	return r;
 }
 
-static int prepare(struct push *p, struct arena *a, const struct digest *image_id, const struct push_options *o, struct err **err)
+static int prepare(struct push *p, struct arena *a, const struct digest *image_id,
+		   const struct push_options *o, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb bytes;
 	sb_init(&bytes, MANIFEST_MAX);
-	if (cache_image_manifest(p->c, a, image_id, o->form ? o->form : "gzip", &p->descriptor, err) < 0 ||
+	if (cache_image_manifest(p->c, a, image_id, o->form ? o->form : "gzip", &p->descriptor,
+				 err) < 0 ||
 	    cache_blob_read(p->c, &p->descriptor.digest, &bytes, err) < 0)
 		return -1;
 	p->bytes = arena_str(a, sb_str(&bytes));
@@ -296,10 +335,15 @@ static int prepare(struct push *p, struct arena *a, const struct digest *image_i
 	return hosts_get(p->r->hosts, p->to->domain, &p->host, err);
 }
 
-int registry_push(struct registry *r, struct cache *c, struct arena *a, const struct digest *image_id, const struct ref *to,
-		  const struct push_options *o, struct pushed *ret, struct err **err)
+int registry_push(struct registry *r, struct cache *c, struct arena *a,
+		  const struct digest *image_id, const struct ref *to, const struct push_options *o,
+		  struct pushed *ret, struct err **err)
 {
-	struct push p = { .r = r, .c = c, .to = to, .vertex = o->vertex, .tag = to->tag.n ? to->tag : STR("latest") };
+	struct push p = { .r = r,
+			  .c = c,
+			  .to = to,
+			  .vertex = o->vertex,
+			  .tag = to->tag.n ? to->tag : STR("latest") };
 	struct str name = ref_full(a, to);
 	int rc = prepare(&p, a, image_id, o, err);
 	if (!rc)

@@ -19,17 +19,18 @@ struct resolve {
 	struct cache *c;
 	struct arena *a;
 	const struct ref *ref;
-	struct str full;                   /* full reference */
+	struct str full; /* full reference */
 	const struct oci_platform *wanted;
-	struct str platform;               /* its text */
-	struct http *http;                 /* NULL until something is asked */
+	struct str platform; /* its text */
+	struct http *http;   /* NULL until something is asked */
 	struct resolved out;
 };
 
 /* ---- what is here */
 
 /* Bytes of a blob; *ret_found false when it is not here. */
-static int read_blob(struct resolve *s, const struct digest *d, bool *ret_found, struct str *ret, struct err **err)
+static int read_blob(struct resolve *s, const struct digest *d, bool *ret_found, struct str *ret,
+		     struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb b;
 	sb_init(&b, JSON_MAX);
@@ -90,7 +91,8 @@ static int keep(struct resolve *s, struct str bytes, struct err **err)
 }
 
 /* A manifest from the registry: mirrors first, the source last. By tag only where a mirror may resolve. */
-static int ask_manifest(struct resolve *s, struct str what, const struct digest *expected, struct client_manifest *ret, struct err **err)
+static int ask_manifest(struct resolve *s, struct str what, const struct digest *expected,
+			struct client_manifest *ret, struct err **err)
 {
 	struct host *host;
 	if (hosts_get(s->r->hosts, s->ref->domain, &host, err) < 0 || get_http(s, err) < 0)
@@ -114,8 +116,9 @@ static int ask_manifest(struct resolve *s, struct str what, const struct digest 
 }
 
 /* Bytes and media type of a manifest by digest: from the store, else from the registry, and then kept. */
-static int manifest_by_digest(struct resolve *s, const struct digest *d, struct str media_type, bool ask, bool *ret_found, struct str *ret,
-			      struct str *ret_type, struct err **err)
+static int manifest_by_digest(struct resolve *s, const struct digest *d, struct str media_type,
+			      bool ask, bool *ret_found, struct str *ret, struct str *ret_type,
+			      struct err **err)
 {
 	*ret_type = media_type;
 	if (read_blob(s, d, ret_found, ret, err) < 0)
@@ -139,7 +142,8 @@ static int config_of(struct resolve *s, bool ask, bool *ret_found, struct err **
 	struct resolved *o = &s->out;
 	const struct oci_descriptor *d = &o->manifest.config;
 	if (d->size > JSON_MAX)
-		return err_set(err, ERR_LIMIT, "its config has %llu bytes, %d are the limit", (unsigned long long)d->size, JSON_MAX);
+		return err_set(err, ERR_LIMIT, "its config has %llu bytes, %d are the limit",
+			       (unsigned long long)d->size, JSON_MAX);
 	if (read_blob(s, &d->digest, ret_found, &o->config, err) < 0)
 		return -1;
 	if (!*ret_found && !ask)
@@ -150,7 +154,8 @@ static int config_of(struct resolve *s, bool ask, bool *ret_found, struct err **
 			return -1;
 		struct fetch f = { .host = host, .repo = s->ref->path, .blob = d };
 		_cleanup_(sb_releasep) struct sb bytes = { 0 };
-		if (get_http(s, err) < 0 || fetch_small(s->r, s->http, &f, &bytes, err) < 0 || keep(s, sb_str(&bytes), err) < 0)
+		if (get_http(s, err) < 0 || fetch_small(s->r, s->http, &f, &bytes, err) < 0 ||
+		    keep(s, sb_str(&bytes), err) < 0)
 			return -1;
 		o->config = arena_str(s->a, sb_str(&bytes));
 	}
@@ -159,12 +164,14 @@ static int config_of(struct resolve *s, bool ask, bool *ret_found, struct err **
 	if (oci_image_parse(s->a, o->config, &o->image, err) < 0)
 		return -1;
 	if (o->image.n_diff_ids != o->manifest.n_entries)
-		return err_set(err, ERR_INVALID, "its config names %zu layers, its manifest %zu", o->image.n_diff_ids, o->manifest.n_entries);
+		return err_set(err, ERR_INVALID, "its config names %zu layers, its manifest %zu",
+			       o->image.n_diff_ids, o->manifest.n_entries);
 	return 0;
 }
 
 /* From a manifest's or index's bytes down to the config. *ret_found false: something is not here (and `ask` is false). */
-static int descend(struct resolve *s, struct digest d, struct str bytes, struct str type, bool ask, bool *ret_found, struct err **err)
+static int descend(struct resolve *s, struct digest d, struct str bytes, struct str type, bool ask,
+		   bool *ret_found, struct err **err)
 {
 	struct resolved *o = &s->out;
 	for (int depth = 0;; depth++) {
@@ -173,27 +180,32 @@ static int descend(struct resolve *s, struct digest d, struct str bytes, struct 
 		if (!o->manifest.is_index)
 			break;
 		if (depth == MAX_NESTING)
-			return err_set(err, ERR_LIMIT, "indexes nested deeper than %d", MAX_NESTING);
+			return err_set(err, ERR_LIMIT, "indexes nested deeper than %d",
+				       MAX_NESTING);
 		if (!depth)
 			o->index = d;
 		const struct oci_descriptor *entry = choose_entry(&o->manifest, s->wanted);
 		if (!entry)
-			return err_set(err, ERR_NOT_FOUND, "no match for platform %.*s in manifest", STR_ARG(s->platform));
+			return err_set(err, ERR_NOT_FOUND, "no match for platform %.*s in manifest",
+				       STR_ARG(s->platform));
 		d = entry->digest;
-		if (manifest_by_digest(s, &d, entry->media_type, ask, ret_found, &bytes, &type, err) < 0)
+		if (manifest_by_digest(s, &d, entry->media_type, ask, ret_found, &bytes, &type,
+				       err) < 0)
 			return -1;
 		if (!*ret_found)
 			return 0;
 		if (bytes.n != entry->size)
-			return err_set(err, ERR_INTEGRITY, "a manifest has %zu bytes, its descriptor says %llu", bytes.n,
-				       (unsigned long long)entry->size);
+			return err_set(err, ERR_INTEGRITY,
+				       "a manifest has %zu bytes, its descriptor says %llu",
+				       bytes.n, (unsigned long long)entry->size);
 	}
 	o->manifest_digest = d;
 	return config_of(s, ask, ret_found, err);
 }
 
 /* By a digest that is known: from the store, and from the registry where `ask`. */
-static int from_digest(struct resolve *s, const struct digest *d, bool ask, bool *ret_found, struct err **err)
+static int from_digest(struct resolve *s, const struct digest *d, bool ask, bool *ret_found,
+		       struct err **err)
 {
 	struct str bytes, type;
 	if (manifest_by_digest(s, d, STR(""), ask, ret_found, &bytes, &type, err) < 0)
@@ -206,7 +218,9 @@ static int from_digest(struct resolve *s, const struct digest *d, bool ask, bool
 static void note_tag(struct resolve *s)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	struct tag_row row = { .index = s->out.index, .manifest = s->out.manifest_digest, .asked_ns = clock_real_ns() };
+	struct tag_row row = { .index = s->out.index,
+			       .manifest = s->out.manifest_digest,
+			       .asked_ns = clock_real_ns() };
 	/* A guess for the next time: no build fails for it. */
 	if (cache_tag_put(s->c, s->full, s->platform, &row, &e) < 0)
 		log_debug("row of %.*s: %s", STR_ARG(s->full), e->msg);
@@ -239,7 +253,9 @@ static int from_unmoved_tag(struct resolve *s, bool *ret_found, struct err **err
 	bool known;
 	if (host->n_mirrors)
 		return 0;
-	if (client_manifest_head(s->r, s->http, host, s->ref->path, s->ref->tag.n ? s->ref->tag : STR("latest"), &known, &now, err) < 0)
+	if (client_manifest_head(s->r, s->http, host, s->ref->path,
+				 s->ref->tag.n ? s->ref->tag : STR("latest"), &known, &now,
+				 err) < 0)
 		return -1;
 	const struct digest *d = digest_is_zero(&row.index) ? &row.manifest : &row.index;
 	return known && digest_eq(d, &now) ? from_digest(s, &now, true, ret_found, err) : 0;
@@ -254,9 +270,12 @@ static int from_registry(struct resolve *s, struct err **err)
 		return -1;
 	if (!found) {
 		_cleanup_(client_manifest_releasep) struct client_manifest m = { 0 };
-		if (ask_manifest(s, s->ref->tag.n ? s->ref->tag : STR("latest"), NULL, &m, err) < 0 || keep(s, sb_str(&m.bytes), err) < 0)
+		if (ask_manifest(s, s->ref->tag.n ? s->ref->tag : STR("latest"), NULL, &m, err) <
+			    0 ||
+		    keep(s, sb_str(&m.bytes), err) < 0)
 			return -1;
-		struct str bytes = arena_str(s->a, sb_str(&m.bytes)), type = arena_str(s->a, sb_str(&m.media_type));
+		struct str bytes = arena_str(s->a, sb_str(&m.bytes)),
+			   type = arena_str(s->a, sb_str(&m.media_type));
 		s->out.index = (struct digest){ 0 };
 		if (descend(s, m.digest, bytes, type, true, &found, err) < 0)
 			return -1;
@@ -294,7 +313,9 @@ static int local_only(struct resolve *s, bool *ret_found, struct err **err)
 	if (*ret_found && has_row && digest_eq(&row.manifest, &s->out.manifest_digest))
 		*ret_found = false;
 	if (*ret_found) {
-		struct str text = arena_printf(s->a, "%.*s is an image of this store and could not be pulled", STR_ARG(s->full));
+		struct str text =
+			arena_printf(s->a, "%.*s is an image of this store and could not be pulled",
+				     STR_ARG(s->full));
 		registry_warn(s->r, text);
 	}
 	return 0;
@@ -326,9 +347,12 @@ static int run(struct resolve *s, enum registry_pull_policy policy, struct err *
 	if (found)
 		return 0;
 	if (policy == REGISTRY_PULL_NEVER)
-		return not_here(s, "it is not in the store and --pull=never forbids to ask the registry", err);
+		return not_here(
+			s, "it is not in the store and --pull=never forbids to ask the registry",
+			err);
 	if (s->r->o.offline)
-		return not_here(s, "it is not in the store and --offline forbids to ask the registry", err);
+		return not_here(
+			s, "it is not in the store and --offline forbids to ask the registry", err);
 	struct err *e = NULL;
 	if (!from_registry(s, &e))
 		return 0;
@@ -341,10 +365,16 @@ static int run(struct resolve *s, enum registry_pull_policy policy, struct err *
 	return explain(s, e, err);
 }
 
-int registry_resolve(struct registry *r, struct cache *c, struct arena *a, const struct ref *ref, const struct oci_platform *platform,
-		     enum registry_pull_policy policy, struct resolved *ret, struct err **err)
+int registry_resolve(struct registry *r, struct cache *c, struct arena *a, const struct ref *ref,
+		     const struct oci_platform *platform, enum registry_pull_policy policy,
+		     struct resolved *ret, struct err **err)
 {
-	struct resolve s = { .r = r, .c = c, .a = a, .ref = ref, .full = ref_full(a, ref), .wanted = platform,
+	struct resolve s = { .r = r,
+			     .c = c,
+			     .a = a,
+			     .ref = ref,
+			     .full = ref_full(a, ref),
+			     .wanted = platform,
 			     .platform = oci_platform_text(a, platform) };
 	int rc = run(&s, policy, err);
 	registry_http_give(r, s.http);

@@ -5,7 +5,14 @@
 
 #include "base/err.h"
 
-enum { FIRST_MS = 500, LAST_MS = 8000, TRIES = 5, REQUESTS = 100, ENOUGH = 64 * 1024, PATIENCE_S = 60 };
+enum {
+	FIRST_MS = 500,
+	LAST_MS = 8000,
+	TRIES = 5,
+	REQUESTS = 100,
+	ENOUGH = 64 * 1024,
+	PATIENCE_S = 60
+};
 
 bool retry_status(int status)
 {
@@ -14,7 +21,8 @@ bool retry_status(int status)
 
 bool retry_error(const struct err *e)
 {
-	return e->status ? retry_status(e->status) : e->code == ERR_NETWORK || e->code == ERR_TIMEOUT;
+	return e->status ? retry_status(e->status)
+			 : e->code == ERR_NETWORK || e->code == ERR_TIMEOUT;
 }
 
 int retry_sleep(const atomic_bool *cancel, int64_t ms, struct err **err)
@@ -44,13 +52,15 @@ int retry_pause(struct retry *r, uint64_t bytes, int64_t retry_after_s, struct e
 		r->fresh = r->fruitless = 0;
 	if (!bytes)
 		r->fruitless++;
-	if (r->fruitless >= (r->tries ? r->tries : TRIES) || r->requests >= REQUESTS || retry_after_s > PATIENCE_S)
+	if (r->fruitless >= (r->tries ? r->tries : TRIES) || r->requests >= REQUESTS ||
+	    retry_after_s > PATIENCE_S)
 		return 0;
 	int64_t unit = r->unit_ms ? r->unit_ms : FIRST_MS;
 	int64_t pause = unit << (r->fruitless > 1 ? r->fruitless - 1 : 0);
 	if (pause > unit * (LAST_MS / FIRST_MS))
 		pause = unit * (LAST_MS / FIRST_MS);
-	if (retry_sleep(r->cancel, retry_after_s >= 0 ? retry_after_s * 1000 : jitter(pause), err) < 0)
+	if (retry_sleep(r->cancel, retry_after_s >= 0 ? retry_after_s * 1000 : jitter(pause), err) <
+	    0)
 		return -1;
 	return 1;
 }

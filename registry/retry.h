@@ -14,11 +14,11 @@
 struct err;
 
 struct retry {
-	const atomic_bool *cancel;   /* may be NULL */
-	unsigned unit_ms;            /* the first pause; 0: 500 */
-	unsigned tries;              /* fruitless ones in a row that end it; 0: 5 */
+	const atomic_bool *cancel; /* may be NULL */
+	unsigned unit_ms;          /* the first pause; 0: 500 */
+	unsigned tries;            /* fruitless ones in a row that end it; 0: 5 */
 	unsigned fruitless, requests;
-	uint64_t fresh;              /* bytes since the count was set back */
+	uint64_t fresh; /* bytes since the count was set back */
 };
 
 /* Whether a status is worth another request. */

@@ -10,7 +10,9 @@
 #include "registry/hosts.h"
 #include "registry/http.h"
 
-struct registry *registry_new_with(const struct registry_options *o, const struct hosts_options *hosts, unsigned retry_ms, unsigned stall_s)
+struct registry *registry_new_with(const struct registry_options *o,
+				   const struct hosts_options *hosts, unsigned retry_ms,
+				   unsigned stall_s)
 {
 	struct registry *r = xcalloc(1, sizeof(*r));
 	r->o = *o;
@@ -20,7 +22,8 @@ struct registry *registry_new_with(const struct registry_options *o, const struc
 	pthread_cond_init(&r->changed, NULL);
 	r->hosts = hosts_new(hosts);
 	r->creds = creds_new(o->offline);
-	r->auth = auth_new(&(struct auth_options){ .hosts = r->hosts, .creds = r->creds, .retry = &r->retry });
+	r->auth = auth_new(
+		&(struct auth_options){ .hosts = r->hosts, .creds = r->creds, .retry = &r->retry });
 	return r;
 }
 
@@ -57,7 +60,8 @@ int registry_http_take(struct registry *r, struct http **ret, struct err **err)
 		h = r->idle[--r->n_idle];
 	pthread_mutex_unlock(&r->lock);
 	if (!h)
-		h = http_new(&(struct http_options){ .cancel = r->o.cancel, .stall_s = r->stall_s }, err);
+		h = http_new(&(struct http_options){ .cancel = r->o.cancel, .stall_s = r->stall_s },
+			     err);
 	if (!h)
 		return -1;
 	*ret = h;
@@ -89,9 +93,12 @@ static void close_context(void *context)
 	cache_close(context);
 }
 
-static struct pool *pool_of(struct registry *r, struct pool **at, const char *name, unsigned threads)
+static struct pool *pool_of(struct registry *r, struct pool **at, const char *name,
+			    unsigned threads)
 {
-	const struct pool_context context = { .make = open_context, .free = close_context, .arg = r->o.store };
+	const struct pool_context context = { .make = open_context,
+					      .free = close_context,
+					      .arg = r->o.store };
 	pthread_mutex_lock(&r->lock);
 	if (!*at)
 		*at = pool_new(name, threads, &context);

@@ -28,21 +28,24 @@ struct registry {
 	struct hosts *hosts;
 	struct creds *creds;
 	struct auth *auth;
-	struct retry retry;          /* template of every request's */
-	unsigned stall_s;            /* 0: http's default */
+	struct retry retry; /* template of every request's */
+	unsigned stall_s;   /* 0: http's default */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct pool *transfers;      /* made by the first; contexts are struct cache * */
-	struct pool *own_cpu;        /* where the caller has none */
+	struct pool *transfers; /* made by the first; contexts are struct cache * */
+	struct pool *own_cpu;   /* where the caller has none */
 	struct http *idle[16];
 	unsigned n_idle;
-	struct map warned;           /* texts that were shown */
-	struct map fetching;         /* digests (32 bytes) of blobs that a pull of this session brings now */
-	bool swept;                  /* old files of tmp/partial were looked for */
+	struct map warned; /* texts that were shown */
+	struct map
+		fetching; /* digests (32 bytes) of blobs that a pull of this session brings now */
+	bool swept;       /* old files of tmp/partial were looked for */
 };
 
 /* For tests: a session with hosts of its own, a shorter pause before a retry and a shorter patience. */
-struct registry *registry_new_with(const struct registry_options *o, const struct hosts_options *hosts, unsigned retry_ms, unsigned stall_s);
+struct registry *registry_new_with(const struct registry_options *o,
+				   const struct hosts_options *hosts, unsigned retry_ms,
+				   unsigned stall_s);
 
 /* A handle, to be given back. ERR_NETWORK when the command is offline, ERR_UNSUPPORTED without libcurl. */
 NODISCARD int registry_http_take(struct registry *r, struct http **ret, struct err **err);

@@ -56,7 +56,8 @@ static char *basic_header(struct str user, struct str secret)
 }
 
 /* One exchange, tried again while that may help. */
-static int exchange(const struct token_request *q, struct http_request *hq, struct http_response *r, struct err **err)
+static int exchange(const struct token_request *q, struct http_request *hq, struct http_response *r,
+		    struct err **err)
 {
 	for (;;) {
 		_cleanup_(err_dropp) struct err *e = NULL;
@@ -76,19 +77,23 @@ static int exchange(const struct token_request *q, struct http_request *hq, stru
 	}
 }
 
-static int read_answer(const struct token_request *q, struct str body, char **ret, int64_t *ret_seconds, struct err **err)
+static int read_answer(const struct token_request *q, struct str body, char **ret,
+		       int64_t *ret_seconds, struct err **err)
 {
-	_cleanup_(json_unrefp) json_t *j = json_parse_max(body, ANSWER_MAX, "the token server's answer", err);
+	_cleanup_(json_unrefp) json_t *j =
+		json_parse_max(body, ANSWER_MAX, "the token server's answer", err);
 	if (!j)
 		return -1;
 	struct str token = json_get_str(j, "token");
 	if (!token.n)
 		token = json_get_str(j, "access_token");
 	if (!token.n)
-		return err_set(err, ERR_INVALID, "token server '%.*s': no token in its answer", STR_ARG(q->realm));
+		return err_set(err, ERR_INVALID, "token server '%.*s': no token in its answer",
+			       STR_ARG(q->realm));
 	for (size_t i = 0; i < token.n; i++)
 		if ((unsigned char)token.p[i] <= ' ' || (unsigned char)token.p[i] >= 0x7f)
-			return err_set(err, ERR_INVALID, "token server '%.*s': not a token", STR_ARG(q->realm));
+			return err_set(err, ERR_INVALID, "token server '%.*s': not a token",
+				       STR_ARG(q->realm));
 	int64_t life = json_get_int(j, "expires_in", LIFE_S), now = clock_real_ns(), issued = now;
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (life <= 0)
@@ -107,12 +112,15 @@ static int read_answer(const struct token_request *q, struct str body, char **re
 static int refused(const struct token_request *q, const struct http_response *r, struct err **err)
 {
 	if (r->status != 401 && r->status != 403 && r->status != 400)
-		err_set(err, retry_status(r->status) ? ERR_NETWORK : ERR_AUTH, "token server '%.*s': status %d", STR_ARG(q->realm),
-			r->status);
+		err_set(err, retry_status(r->status) ? ERR_NETWORK : ERR_AUTH,
+			"token server '%.*s': status %d", STR_ARG(q->realm), r->status);
 	else if (q->cred)
-		err_set(err, ERR_AUTH, "token server '%.*s': the credentials of %s were refused", STR_ARG(q->realm), q->cred->origin);
+		err_set(err, ERR_AUTH, "token server '%.*s': the credentials of %s were refused",
+			STR_ARG(q->realm), q->cred->origin);
 	else
-		err_set(err, ERR_AUTH, "token server '%.*s': access without credentials was refused", STR_ARG(q->realm));
+		err_set(err, ERR_AUTH,
+			"token server '%.*s': access without credentials was refused",
+			STR_ARG(q->realm));
 	if (!q->cred)
 		err_hint(err, "log in: cbuild login %s", q->host->name);
 	return err_status(err, r->status);
@@ -125,14 +133,18 @@ static int check_realm(const struct token_request *q, const struct url *realm, s
 		return 0;
 	bool own = str_eq_c(realm->authority, q->host->authority);
 	if (!host_is_plain(q->host))
-		return err_set(err, ERR_DENIED, "token server '%.*s': plain http is not accepted", STR_ARG(q->realm));
+		return err_set(err, ERR_DENIED, "token server '%.*s': plain http is not accepted",
+			       STR_ARG(q->realm));
 	if (q->cred && !url_is_loopback(realm->host) && !(own && q->host->plain_allowed))
-		return err_set(err, ERR_DENIED, "token server '%.*s': credentials are not sent over plain http", STR_ARG(q->realm));
+		return err_set(err, ERR_DENIED,
+			       "token server '%.*s': credentials are not sent over plain http",
+			       STR_ARG(q->realm));
 	return 0;
 }
 
 /* The OAuth form for a refresh token. *ret_done false: the server does not know it. */
-static int fetch_oauth(const struct token_request *q, struct http_request *hq, struct http_response *r, bool *ret_done, struct err **err)
+static int fetch_oauth(const struct token_request *q, struct http_request *hq,
+		       struct http_response *r, bool *ret_done, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb form = { 0 };
 	add_form(q, &form);
@@ -167,14 +179,20 @@ static int fetch(const struct token_request *q, struct http_response *r, struct 
 	_cleanup_(sb_releasep) struct sb url = { 0 };
 	_cleanup_free_ char *basic = NULL;
 	add_url(q, &url);
-	struct http_request hq = { .method = "GET", .url = sb_str(&url), .peer = &at->peer, .follow = true, .max_body = ANSWER_MAX };
+	struct http_request hq = { .method = "GET",
+				   .url = sb_str(&url),
+				   .peer = &at->peer,
+				   .follow = true,
+				   .max_body = ANSWER_MAX };
 	const struct cred *c = q->cred;
 	bool done = false;
 	if (c && c->identity) {
 		if (fetch_oauth(q, &hq, r, &done, err) < 0 || done)
 			return done ? 0 : -1;
 		bool named = c->user && *c->user && strcmp(c->user, "<token>");
-		basic = basic_header(str_c(named ? c->user : "00000000-0000-0000-0000-000000000000"), str_c(c->identity));
+		basic = basic_header(
+			str_c(named ? c->user : "00000000-0000-0000-0000-000000000000"),
+			str_c(c->identity));
 	} else if (c && c->user && c->secret) {
 		basic = basic_header(str_c(c->user), str_c(c->secret));
 	}
@@ -190,7 +208,8 @@ int token_fetch(const struct token_request *q, char **ret, int64_t *ret_seconds,
 	_cleanup_(http_response_releasep) struct http_response r = { 0 };
 	if (fetch(q, &r, err) < 0)
 		return err_wrap(err, "get a token for '%s'", q->host->name);
-	int rc = r.status == 200 ? read_answer(q, sb_str(&r.body), ret, ret_seconds, err) : refused(q, &r, err);
+	int rc = r.status == 200 ? read_answer(q, sb_str(&r.body), ret, ret_seconds, err)
+				 : refused(q, &r, err);
 	if (r.body.p)
 		explicit_bzero(r.body.p, r.body.n);
 	return rc < 0 ? err_wrap(err, "get a token for '%s'", q->host->name) : 0;

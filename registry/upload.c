@@ -26,15 +26,15 @@ struct sending {
 	const struct upload *u;
 	char digest[DIGEST_TEXT];
 	char *scopes;
-	struct sb location;        /* the newest; empty: no session */
-	uint64_t offset;           /* bytes that the registry has of the session */
-	uint64_t shown;            /* bytes that were handed over in this request */
+	struct sb location; /* the newest; empty: no session */
+	uint64_t offset;    /* bytes that the registry has of the session */
+	uint64_t shown;     /* bytes that were handed over in this request */
 	uint64_t chunk_min;
 	struct retry retry;
-	int64_t after_s;           /* what the last refusal asked to wait; -1 */
-	bool told;                 /* the last answer has said where the session is */
-	bool begun_anew;           /* a digest that came out wrong made us send all of it again, once */
-	int note_fd;               /* the locked file that remembers the session; -1: none */
+	int64_t after_s; /* what the last refusal asked to wait; -1 */
+	bool told;       /* the last answer has said where the session is */
+	bool begun_anew; /* a digest that came out wrong made us send all of it again, once */
+	int note_fd;     /* the locked file that remembers the session; -1: none */
 	char note[64 + DIGEST_HEX];
 };
 
@@ -48,7 +48,10 @@ static void on_sent(void *arg, uint64_t n)
 
 static struct call call_of(const struct sending *s, const char *method)
 {
-	return (struct call){ .host = s->u->host, .repo = s->u->repo, .scopes = str_c(s->scopes), .once = true,
+	return (struct call){ .host = s->u->host,
+			      .repo = s->u->repo,
+			      .scopes = str_c(s->scopes),
+			      .once = true,
 			      .http = { .method = method, .stop = s->u->stop } };
 }
 
@@ -68,7 +71,9 @@ static int keep_tls(struct sending *s, struct str base, struct err **err)
 	if (!from.tls || to.tls)
 		return 0;
 	if (!str_ieq(from.host, to.host))
-		return err_set(err, ERR_DENIED, "upload to '%.*s': it names a Location of plain http", STR_ARG(to.authority));
+		return err_set(err, ERR_DENIED,
+			       "upload to '%.*s': it names a Location of plain http",
+			       STR_ARG(to.authority));
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	sb_add_c(&b, "https://");
 	sb_add_str(&b, to.port == 80 ? from.authority : to.authority);
@@ -83,7 +88,10 @@ static int take_location(struct sending *s, const struct http_response *r, struc
 {
 	struct str location = http_header(r, "location", 0);
 	if (!location.n)
-		return s->location.n ? 0 : err_set(err, ERR_INVALID, "start an upload at '%s': no Location", s->u->host->name);
+		return s->location.n
+			? 0
+			: err_set(err, ERR_INVALID, "start an upload at '%s': no Location",
+				  s->u->host->name);
 	struct sb next = { 0 };
 	if (url_join(sb_str(&r->url), location, &next, err) < 0) {
 		sb_release(&next);
@@ -112,7 +120,7 @@ static int is_there(struct sending *s, bool *ret, struct err **err)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	*ret = false;
 	if (client_call(s->r, s->http, &c, &r, &e) < 0)
-		return e->code == ERR_AUTH ? 0 : err_move(err, STEAL(e));   /* the POST decides */
+		return e->code == ERR_AUTH ? 0 : err_move(err, STEAL(e)); /* the POST decides */
 	*ret = r.status == 200;
 	return r.status >= 500 || r.status == 429 ? client_error(&c, &r, err) : 0;
 }
@@ -129,7 +137,8 @@ static int wait_until_there(struct sending *s, struct err **err)
 		if (retry_sleep(s->r->o.cancel, 1000, err) < 0)
 			return -1;
 	}
-	return err_set(err, ERR_TIMEOUT, "the registry took it, and does not have it after %d s", POLL_S);
+	return err_set(err, ERR_TIMEOUT, "the registry took it, and does not have it after %d s",
+		       POLL_S);
 }
 
 /* ---- a session */
@@ -139,7 +148,8 @@ static int try_mount(struct sending *s, bool *ret_done, struct err **err)
 {
 	const struct upload *u = s->u;
 	_cleanup_(sb_releasep) struct sb path = { 0 };
-	_cleanup_free_ char *scopes = xasprintf("repository:%.*s:pull %s", STR_ARG(u->mount_from), s->scopes);
+	_cleanup_free_ char *scopes =
+		xasprintf("repository:%.*s:pull %s", STR_ARG(u->mount_from), s->scopes);
 	sb_add_c(&path, "blobs/uploads/?mount=");
 	url_add_escaped(&path, str_c(s->digest), "");
 	sb_add_c(&path, "&from=");
@@ -178,7 +188,10 @@ static int begin_session(struct sending *s, struct err **err)
 		atomic_store(&s->u->host->resumes, true);
 	_cleanup_(err_dropp) struct err *ignored = NULL;
 	int64_t min = 0;
-	s->chunk_min = str_int(http_header(&r, "oci-chunk-min-length", 0), 1, INT64_C(1) << 32, &min, &ignored) < 0 ? 0 : (uint64_t)min;
+	s->chunk_min = str_int(http_header(&r, "oci-chunk-min-length", 0), 1, INT64_C(1) << 32,
+			       &min, &ignored) < 0
+		? 0
+		: (uint64_t)min;
 	return take_location(s, &r, err);
 }
 
@@ -243,7 +256,7 @@ static int put_rest(struct sending *s, struct err **err)
 	s->after_s = r.retry_after_s;
 	if (!ok(r.status))
 		return client_error(&c, &r, err);
-	sb_release(&s->location);   /* the session is closed */
+	sb_release(&s->location); /* the session is closed */
 	return r.status == 202 ? wait_until_there(s, err) : check_digest(s, &r, err);
 }
 
@@ -255,7 +268,8 @@ static bool range_end(struct str range, uint64_t sent, uint64_t *ret)
 	int64_t n;
 	if (str_starts(range, STR("bytes=")))
 		range = str_sub(range, 6, range.n);
-	if (!str_cut(range, '-', &from, &to) || !str_eq(from, STR("0")) || str_int(to, 0, INT64_MAX - 1, &n, &e) < 0)
+	if (!str_cut(range, '-', &from, &to) || !str_eq(from, STR("0")) ||
+	    str_int(to, 0, INT64_MAX - 1, &n, &e) < 0)
 		return false;
 	*ret = n == 0 && sent != 1 ? 0 : (uint64_t)n + 1;
 	return true;
@@ -271,7 +285,8 @@ static int ask_session(struct sending *s, bool *ret, struct err **err)
 	_cleanup_(http_response_releasep) struct http_response r = { 0 };
 	if (client_call(s->r, s->http, &c, &r, err) < 0)
 		return -1;
-	*ret = ok(r.status) && range_end(http_header(&r, "range", 0), s->offset, &s->offset) && s->offset <= s->u->size;
+	*ret = ok(r.status) && range_end(http_header(&r, "range", 0), s->offset, &s->offset) &&
+		s->offset <= s->u->size;
 	return *ret ? take_location(s, &r, err) : 0;
 }
 
@@ -297,15 +312,17 @@ static void read_416(struct sending *s, const struct http_response *r)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	uint64_t end;
-	if (r->status != 416 || !http_header(r, "location", 0).n || !range_end(http_header(r, "range", 0), s->offset, &end) ||
-	    end > s->u->size || take_location(s, r, &e) < 0)
+	if (r->status != 416 || !http_header(r, "location", 0).n ||
+	    !range_end(http_header(r, "range", 0), s->offset, &end) || end > s->u->size ||
+	    take_location(s, r, &e) < 0)
 		return;
 	s->offset = end;
 	s->told = true;
 }
 
 /* After a PATCH of n bytes: the newest Location, and how far the registry is by its own word. */
-static int take_progress(struct sending *s, uint64_t n, const struct http_response *r, struct err **err)
+static int take_progress(struct sending *s, uint64_t n, const struct http_response *r,
+			 struct err **err)
 {
 	uint64_t want = s->offset + n, end = want;
 	struct str said = http_header(r, "range", 0);
@@ -315,7 +332,9 @@ static int take_progress(struct sending *s, uint64_t n, const struct http_respon
 		return err_set(err, ERR_INVALID, "the registry's Range is not what it was sent");
 	s->offset = end;
 	s->told = true;
-	return end == want ? 0 : err_set(err, ERR_NETWORK, "the registry took less of a chunk than was sent");
+	return end == want
+		? 0
+		: err_set(err, ERR_NETWORK, "the registry took less of a chunk than was sent");
 }
 
 static int patch(struct sending *s, uint64_t chunk, struct err **err)
@@ -323,7 +342,8 @@ static int patch(struct sending *s, uint64_t chunk, struct err **err)
 	uint64_t left = s->u->size - s->offset, n = left < chunk ? left : chunk;
 	char range[64];
 	snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, s->offset, s->offset + n - 1);
-	struct http_header headers[] = { { STR("Content-Type"), STR("application/octet-stream") }, { STR("Content-Range"), str_c(range) } };
+	struct http_header headers[] = { { STR("Content-Type"), STR("application/octet-stream") },
+					 { STR("Content-Range"), str_c(range) } };
 	_cleanup_free_ char *url = str_dup(sb_str(&s->location));
 	struct call c = call_of(s, "PATCH");
 	c.url = str_c(url);
@@ -351,7 +371,9 @@ static int patch(struct sending *s, uint64_t chunk, struct err **err)
 static uint64_t chunk_of(const struct sending *s)
 {
 	const struct host *h = s->u->host;
-	uint64_t chunk = h->chunk ? h->chunk : s->u->size >= CHUNK_FROM && atomic_load(&h->resumes) ? CHUNK : 0;
+	uint64_t chunk = h->chunk                                      ? h->chunk
+		: s->u->size >= CHUNK_FROM && atomic_load(&h->resumes) ? CHUNK
+								       : 0;
 	return chunk && chunk < s->chunk_min ? s->chunk_min : chunk;
 }
 
@@ -367,7 +389,8 @@ static bool worth_it(struct sending *s, bool chunked, const struct err *e)
 }
 
 /* 0: try again. A broken PATCH is asked about; everything else begins a new session. */
-static int after_failure(struct sending *s, bool chunked, uint64_t had, struct err *e, struct err **err)
+static int after_failure(struct sending *s, bool chunked, uint64_t had, struct err *e,
+			 struct err **err)
 {
 	if (!worth_it(s, chunked, e))
 		return err_move(err, e);
@@ -376,7 +399,8 @@ static int after_failure(struct sending *s, bool chunked, uint64_t had, struct e
 	if (!again)
 		return err_move(err, e);
 	log_debug("upload %s: again: %s", s->digest, e->msg);
-	bool alive = chunked && s->told && e->status != 400, ask = chunked && !alive && s->location.n && e->status != 400;
+	bool alive = chunked && s->told && e->status != 400,
+	     ask = chunked && !alive && s->location.n && e->status != 400;
 	err_drop(&e);
 	if (again < 0)
 		return -1;
@@ -421,10 +445,12 @@ static void open_note(struct sending *s)
 	if (u->size < CHUNK_FROM || !s->r->o.store)
 		return;
 	int root = cache_store_root_fd(s->r->o.store);
-	snprintf(s->note, sizeof(s->note), "tmp/partial/%s.push-%.8s", digest_hex(&u->digest, hex), digest_hex(&d, where));
+	snprintf(s->note, sizeof(s->note), "tmp/partial/%s.push-%.8s", digest_hex(&u->digest, hex),
+		 digest_hex(&d, where));
 	if (io_mkdirs(root, "tmp/partial", 0700, &e) < 0)
 		return;
-	_cleanup_close_ int fd = openat(root, s->note, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+		openat(root, s->note, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	/* Another process sends the same: both may, without a note. */
 	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
 		s->note_fd = STEAL_FD(fd);
@@ -441,8 +467,9 @@ static int take_up(struct sending *s, struct err **err)
 		return 0;
 	_cleanup_(json_unrefp) json_t *j = json_parse(sb_str(&text), s->note, &e);
 	struct str location = json_get_str(j, "location");
-	bool ours = j && str_eq_c(json_get_str(j, "digest"), s->digest) && str_eq_c(json_get_str(j, "host"), s->u->host->name) &&
-		    str_eq(json_get_str(j, "repository"), s->u->repo);
+	bool ours = j && str_eq_c(json_get_str(j, "digest"), s->digest) &&
+		str_eq_c(json_get_str(j, "host"), s->u->host->name) &&
+		str_eq(json_get_str(j, "repository"), s->u->repo);
 	if (!ours || !location.n)
 		return 0;
 	sb_add_str(&s->location, location);
@@ -492,7 +519,8 @@ static int run(struct sending *s, enum upload_way *ret, struct err **err)
 	return r;
 }
 
-int upload_blob(struct registry *r, struct http *http, const struct upload *u, enum upload_way *ret, struct err **err)
+int upload_blob(struct registry *r, struct http *http, const struct upload *u, enum upload_way *ret,
+		struct err **err)
 {
 	struct sending s = { .r = r, .http = http, .u = u, .note_fd = -1, .retry = r->retry };
 	digest_text(&u->digest, s.digest);
@@ -502,7 +530,8 @@ int upload_blob(struct registry *r, struct http *http, const struct upload *u, e
 	sb_release(&s.location);
 	free(s.scopes);
 	if (rc < 0)
-		return err_wrap(err, "send blob '%s' to '%s/%.*s'", s.digest, u->host->name, STR_ARG(u->repo));
+		return err_wrap(err, "send blob '%s' to '%s/%.*s'", s.digest, u->host->name,
+				STR_ARG(u->repo));
 	*ret = way;
 	return 0;
 }

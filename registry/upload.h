@@ -27,14 +27,16 @@ struct upload {
 	struct str repo;
 	struct digest digest;
 	uint64_t size;
-	int fd;                        /* its bytes */
-	bool ask;                      /* HEAD first */
-	struct str mount_from;         /* a repository of this host that has it; empty: none */
-	atomic_bool *mounts_refused;   /* set when mounting from there was refused, and then not tried; may be NULL */
-	const atomic_bool *stop;       /* may be NULL */
-	void (*progress)(void *arg, uint64_t current);   /* may be NULL */
+	int fd;                /* its bytes */
+	bool ask;              /* HEAD first */
+	struct str mount_from; /* a repository of this host that has it; empty: none */
+	atomic_bool *
+		mounts_refused; /* set when mounting from there was refused, and then not tried; may be NULL */
+	const atomic_bool *stop;                       /* may be NULL */
+	void (*progress)(void *arg, uint64_t current); /* may be NULL */
 	void *arg;
 };
 
 /* Blocks until the registry has the blob. Errors as client_call() and client_error(); ERR_INTEGRITY when it names another digest. */
-NODISCARD int upload_blob(struct registry *r, struct http *http, const struct upload *u, enum upload_way *ret, struct err **err);
+NODISCARD int upload_blob(struct registry *r, struct http *http, const struct upload *u,
+			  enum upload_way *ret, struct err **err);

@@ -30,7 +30,8 @@ static bool host_ok(struct str host)
 	for (size_t i = 0; i < in.n; i++) {
 		char c = str_lower(in.p[i]);
 		bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-		if (v6 ? !hex && c != ':' && c != '.' : !hex && !(c >= 'g' && c <= 'z') && c != '-' && c != '.' && c != '_')
+		if (v6 ? !hex && c != ':' && c != '.'
+		       : !hex && !(c >= 'g' && c <= 'z') && c != '-' && c != '.' && c != '_')
 			return false;
 	}
 	return true;
@@ -77,7 +78,8 @@ int url_parse(struct str text, struct url *ret, struct err **err)
 	if (colon != SIZE_MAX) {
 		_cleanup_(err_dropp) struct err *e = NULL;
 		int64_t port;
-		if (str_int(str_sub(u.authority, colon + 1, u.authority.n), 1, 65535, &port, &e) < 0)
+		if (str_int(str_sub(u.authority, colon + 1, u.authority.n), 1, 65535, &port, &e) <
+		    0)
 			return refuse(text, "no valid port", err);
 		u.port = (unsigned)port;
 	}
@@ -96,7 +98,7 @@ static void add_path(struct sb *out, struct str path)
 	size_t start = out->n;
 	for (bool last = false; !last;) {
 		struct str segment;
-		path = str_sub(path, 1, path.n);   /* its "/" */
+		path = str_sub(path, 1, path.n); /* its "/" */
 		last = !str_cut(path, '/', &segment, &path);
 		if (last)
 			segment = path;
@@ -124,7 +126,8 @@ int url_join(struct str base, struct str location, struct sb *out, struct err **
 		return -1;
 	if (!location.n || location.n > URL_MAX)
 		return refuse(location, location.n ? "too long" : "empty", err);
-	size_t colon = str_find(location, ':', 0), slash = str_find(location, '/', 0), ask = str_find(location, '?', 0);
+	size_t colon = str_find(location, ':', 0), slash = str_find(location, '/', 0),
+	       ask = str_find(location, '?', 0);
 	sb_reset(out);
 	if (colon < slash && colon < ask) {
 		sb_add_str(out, location);
@@ -138,7 +141,8 @@ int url_join(struct str base, struct str location, struct sb *out, struct err **
 	sb_add_c(out, "//");
 	sb_add_str(out, b.authority);
 	struct str base_path = str_sub(b.rest, 0, str_find(b.rest, '?', 0));
-	struct str path = str_sub(location, 0, ask), query = ask == SIZE_MAX ? STR("") : str_sub(location, ask, location.n);
+	struct str path = str_sub(location, 0, ask),
+		   query = ask == SIZE_MAX ? STR("") : str_sub(location, ask, location.n);
 	_cleanup_(sb_releasep) struct sb merged = { 0 };
 	if (!path.n) {
 		sb_add_str(&merged, base_path);
@@ -172,7 +176,8 @@ void url_add_escaped(struct sb *b, struct str s, const char *keep)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		bool plain = (c >= '0' && c <= '9') || (str_lower(c) >= 'a' && str_lower(c) <= 'z') || (c && strchr("-._~", c));
+		bool plain = (c >= '0' && c <= '9') ||
+			(str_lower(c) >= 'a' && str_lower(c) <= 'z') || (c && strchr("-._~", c));
 		if (plain || (c && strchr(keep, c)))
 			sb_add_ch(b, c);
 		else

@@ -15,11 +15,11 @@ enum { URL_MAX = 16 * 1024 };
 
 /* Slices of the text that was parsed. */
 struct url {
-	bool tls;              /* https */
-	struct str host;       /* as written; IPv6 with its brackets */
-	unsigned port;         /* the scheme's where none is written */
-	struct str authority;  /* host and port as written */
-	struct str rest;       /* path and query; empty, or beginning with "/" or "?" */
+	bool tls;             /* https */
+	struct str host;      /* as written; IPv6 with its brackets */
+	unsigned port;        /* the scheme's where none is written */
+	struct str authority; /* host and port as written */
+	struct str rest;      /* path and query; empty, or beginning with "/" or "?" */
 };
 
 /* Parses an absolute URL; a fragment is left out. ERR_INVALID for other schemes, user information, blanks and control bytes. */

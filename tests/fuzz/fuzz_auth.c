@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct sb out = { 0 };
 	struct err *e = NULL;
 	struct url u;
-	if (!url_join(STR("https://reg.io/v2/a/blobs/uploads/"), (struct str){ (const char *)data, size }, &out, &e))
+	if (!url_join(STR("https://reg.io/v2/a/blobs/uploads/"),
+		      (struct str){ (const char *)data, size }, &out, &e))
 		check(!url_parse(sb_str(&out), &u, &e));
 	err_drop(&e);
 	sb_reset(&out);

@@ -13,7 +13,9 @@
 #include "registry/creds.h"
 #include "registry/scope.h"
 
-#define assert_str(s, text) (assert_int_equal((s).n, strlen(text)), assert_memory_equal((s).p ? (s).p : "", text, strlen(text)))
+#define assert_str(s, text)                                                                        \
+	(assert_int_equal((s).n, strlen(text)),                                                    \
+	 assert_memory_equal((s).p ? (s).p : "", text, strlen(text)))
 
 static struct arena *arena;
 
@@ -46,7 +48,9 @@ static const struct challenge *parse(const char *a, const char *b)
 static void test_bearer(void **state)
 {
 	(void)state;
-	const struct challenge *c = parse("Bearer realm=\"https://a/t\",service=\"s\",scope=\"repository:a/b:pull,push\"", NULL);
+	const struct challenge *c = parse(
+		"Bearer realm=\"https://a/t\",service=\"s\",scope=\"repository:a/b:pull,push\"",
+		NULL);
 	assert_non_null(c);
 	assert_int_equal(c->scheme, CHALLENGE_BEARER);
 	assert_str(c->realm, "https://a/t");
@@ -58,7 +62,9 @@ static void test_bearer(void **state)
 static void test_several_challenges(void **state)
 {
 	(void)state;
-	const struct challenge *c = parse("Basic realm=\"x, y\", Negotiate, bearer REALM=https://r , Error = \"insufficient_scope\"", NULL);
+	const struct challenge *c = parse(
+		"Basic realm=\"x, y\", Negotiate, bearer REALM=https://r , Error = \"insufficient_scope\"",
+		NULL);
 	assert_int_equal(n, 3);
 	assert_str(v[0].realm, "x, y");
 	assert_int_equal(v[1].scheme, CHALLENGE_OTHER);
@@ -75,7 +81,7 @@ static void test_bad_challenges(void **state)
 	(void)state;
 	assert_null(parse("", NULL));
 	assert_null(parse(",,,", "= \"x"));
-	assert_null(parse("Bearer", NULL));   /* without a realm there is nobody to ask */
+	assert_null(parse("Bearer", NULL)); /* without a realm there is nobody to ask */
 	assert_null(parse("NTLM", "Digest qop=\"auth\", realm=\"x\""));
 	const struct challenge *c = parse("Bearer realm=\"https://open", NULL);
 	assert_str(c->realm, "https://open");
@@ -91,12 +97,15 @@ static void test_bad_challenges(void **state)
 static void test_scopes(void **state)
 {
 	(void)state;
-	assert_str(scope_merge(arena, STR("repository:a:pull"), STR("repository:a:push,pull registry:catalog:*")),
+	assert_str(scope_merge(arena, STR("repository:a:pull"),
+			       STR("repository:a:push,pull registry:catalog:*")),
 		   "repository:a:pull,push registry:catalog:*");
-	assert_str(scope_merge(arena, STR("repository:src:pull repository:dst:pull,push"), STR("repository:dst:push")),
+	assert_str(scope_merge(arena, STR("repository:src:pull repository:dst:pull,push"),
+			       STR("repository:dst:push")),
 		   "repository:src:pull repository:dst:pull,push");
 	assert_str(scope_merge(arena, STR(""), STR("  ")), "");
-	assert_true(scope_covers(STR("repository:a:pull,push repository:h:5000/b:pull"), STR("repository:a:pull")));
+	assert_true(scope_covers(STR("repository:a:pull,push repository:h:5000/b:pull"),
+				 STR("repository:a:pull")));
 	assert_true(scope_covers(STR("repository:a:pull"), STR("")));
 	assert_true(scope_covers(STR("repository:h:5000/b:pull"), STR("repository:h:5000/b:pull")));
 	assert_false(scope_covers(STR("repository:a:pull"), STR("repository:a:pull,push")));
@@ -108,7 +117,8 @@ static void test_base64(void **state)
 	(void)state;
 	static const struct {
 		const char *plain, *coded;
-	} pairs[] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "\xff\xfe\xfd", "//79" } };
+	} pairs[] = { { "", "" },        { "f", "Zg==" },        { "fo", "Zm8=" },
+		      { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "\xff\xfe\xfd", "//79" } };
 	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
 		_cleanup_(sb_releasep) struct sb b = { 0 };
 		_cleanup_(err_dropp) struct err *e = NULL;
@@ -172,7 +182,8 @@ static const char *ask(const char *host, const char *repo)
 	else if (k && k->identity)
 		snprintf(text, sizeof(text), "identity %s", k->identity);
 	else
-		snprintf(text, sizeof(text), "%s%s%s", k ? k->user : "", k ? " " : "", k ? k->secret : "");
+		snprintf(text, sizeof(text), "%s%s%s", k ? k->user : "", k ? " " : "",
+			 k ? k->secret : "");
 	creds_free(c);
 	return text;
 }
@@ -180,15 +191,19 @@ static const char *ask(const char *host, const char *repo)
 static void test_key_forms(void **state)
 {
 	(void)state;
-	static const char *const keys[] = { "reg.io", "https://reg.io", "http://reg.io", "https://reg.io/v1/", "reg.io/v2/", "reg.io/" };
+	static const char *const keys[] = { "reg.io",        "https://reg.io",
+					    "http://reg.io", "https://reg.io/v1/",
+					    "reg.io/v2/",    "reg.io/" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		_cleanup_free_ char *json = xasprintf("{\"auths\":{\"%s\":{\"auth\":\"dTpwOnEK\"}}}", keys[i]);   /* u:p:q\n */
+		_cleanup_free_ char *json = xasprintf(
+			"{\"auths\":{\"%s\":{\"auth\":\"dTpwOnEK\"}}}", keys[i]); /* u:p:q\n */
 		write_config(json);
 		assert_string_equal(ask("reg.io", "a/b"), "u p:q");
 		assert_string_equal(ask("reg.io.evil", "a/b"), "");
 		assert_string_equal(ask("xreg.io", "a/b"), "");
 	}
-	write_config("{\"auths\":{\"https://index.docker.io/v1/\":{\"username\":\"hub\",\"password\":\"s\"}}}");
+	write_config(
+		"{\"auths\":{\"https://index.docker.io/v1/\":{\"username\":\"hub\",\"password\":\"s\"}}}");
 	assert_string_equal(ask("docker.io", "library/x"), "hub s");
 	assert_string_equal(ask("quay.io", "library/x"), "");
 }
@@ -196,14 +211,17 @@ static void test_key_forms(void **state)
 static void test_prefix_and_order(void **state)
 {
 	(void)state;
-	write_config("{\"auths\":{\"r.io\":{\"auth\":\"YTph\"},\"r.io/team\":{\"auth\":\"Yjpi\"},\"r.io/team/x\":{\"auth\":\"Yzpj\"},"
-		     "\"empty.io\":{}}}");
+	write_config(
+		"{\"auths\":{\"r.io\":{\"auth\":\"YTph\"},\"r.io/team\":{\"auth\":\"Yjpi\"},\"r.io/team/x\":{\"auth\":\"Yzpj\"},"
+		"\"empty.io\":{}}}");
 	assert_string_equal(ask("r.io", "other"), "a a");
 	assert_string_equal(ask("r.io", "team/y"), "b b");
 	assert_string_equal(ask("r.io", "team/x/z"), "c c");
 	assert_string_equal(ask("r.io", "teamx"), "a a");
 	assert_string_equal(ask("empty.io", "x"), "");
-	setenv("DOCKER_AUTH_CONFIG", "{\"auths\":{\"r.io\":{\"auth\":\"ZDpk\"},\"tok.io\":{\"identitytoken\":\"T\"}}}", 1);
+	setenv("DOCKER_AUTH_CONFIG",
+	       "{\"auths\":{\"r.io\":{\"auth\":\"ZDpk\"},\"tok.io\":{\"identitytoken\":\"T\"}}}",
+	       1);
 	assert_string_equal(ask("r.io", "other"), "d d");
 	assert_string_equal(ask("tok.io", "other"), "identity T");
 	unsetenv("DOCKER_AUTH_CONFIG");
@@ -236,12 +254,18 @@ static void test_helpers(void **state)
 	_cleanup_free_ char *old = xstrdup(getenv("PATH"));
 	_cleanup_free_ char *path = xasprintf("%s:%s", folder, old);
 	setenv("PATH", path, 1);
-	write_helper("good", "#!/bin/sh\nread -r h || :\necho \"{\\\"Username\\\":\\\"$1\\\",\\\"Secret\\\":\\\"$h\\\"}\"\n");
-	write_helper("none", "#!/bin/sh\necho 'credentials not found in native keychain'\nexit 1\n");
+	write_helper(
+		"good",
+		"#!/bin/sh\nread -r h || :\necho \"{\\\"Username\\\":\\\"$1\\\",\\\"Secret\\\":\\\"$h\\\"}\"\n");
+	write_helper("none",
+		     "#!/bin/sh\necho 'credentials not found in native keychain'\nexit 1\n");
 	write_helper("bad", "#!/bin/sh\necho 'no keyring'\necho secret line\nexit 1\n");
-	write_helper("tok", "#!/bin/sh\ncat >/dev/null\necho '{\"Username\":\"<token>\",\"Secret\":\"I\"}'\n");
-	write_config("{\"credHelpers\":{\"g.io\":\"good\",\"b.io\":\"bad\",\"t.io\":\"tok\",\"docker.io\":\"good\",\"e.io\":\"../x\"},"
-		     "\"credsStore\":\"none\",\"auths\":{\"n.io\":{\"auth\":\"YTph\"}}}");
+	write_helper(
+		"tok",
+		"#!/bin/sh\ncat >/dev/null\necho '{\"Username\":\"<token>\",\"Secret\":\"I\"}'\n");
+	write_config(
+		"{\"credHelpers\":{\"g.io\":\"good\",\"b.io\":\"bad\",\"t.io\":\"tok\",\"docker.io\":\"good\",\"e.io\":\"../x\"},"
+		"\"credsStore\":\"none\",\"auths\":{\"n.io\":{\"auth\":\"YTph\"}}}");
 	assert_string_equal(ask("g.io", "x"), "get g.io");
 	assert_string_equal(ask("docker.io", "x"), "get https://index.docker.io/v1/");
 	assert_string_equal(ask("t.io", "x"), "identity I");

@@ -18,7 +18,8 @@ static atomic_bool cancel;
 static void begin(const char *config)
 {
 	fake = fake_start(config);
-	session = registry_new_with(&(struct registry_options){ .cancel = &cancel }, &(struct hosts_options){ .config = "/nonexistent" }, 1, 2);
+	session = registry_new_with(&(struct registry_options){ .cancel = &cancel },
+				    &(struct hosts_options){ .config = "/nonexistent" }, 1, 2);
 	if (registry_http_take(session, &http, &e) < 0) {
 		printf("skipped: %s\n", e->msg);
 		exit(77);
@@ -42,7 +43,9 @@ static int get(void)
 	err_drop(&e);
 	client_manifest_release(&m);
 	memset(&m, 0, sizeof(m));
-	return client_manifest_get(session, http, host, STR("a/b"), STR("1"), NULL, &m, &e) < 0 ? (int)e->code : 0;
+	return client_manifest_get(session, http, host, STR("a/b"), STR("1"), NULL, &m, &e) < 0
+		? (int)e->code
+		: 0;
 }
 
 #define IMAGE "'images':[{'name':'a/b','tag':'1'}]"
@@ -55,9 +58,11 @@ static void test_plain(void **state)
 	assert_true(str_eq_c(sb_str(&m.media_type), OCI_MANIFEST));
 	struct digest d;
 	bool known;
-	assert_int_equal(client_manifest_head(session, http, host, STR("a/b"), STR("1"), &known, &d, &e), 0);
+	assert_int_equal(
+		client_manifest_head(session, http, host, STR("a/b"), STR("1"), &known, &d, &e), 0);
 	assert_true(known && digest_eq(&d, &m.digest));
-	assert_int_equal(client_manifest_get(session, http, host, STR("a/b"), STR("2"), NULL, &m, &e), -1);
+	assert_int_equal(
+		client_manifest_get(session, http, host, STR("a/b"), STR("2"), NULL, &m, &e), -1);
 	assert_int_equal(e->code, ERR_NOT_FOUND);
 	assert_int_equal(e->status, 404);
 	assert_non_null(strstr(e->msg, "MANIFEST_UNKNOWN"));
@@ -67,17 +72,19 @@ static void test_plain(void **state)
 static void test_wrong_digest(void **state)
 {
 	(void)state;
-	begin(IMAGE ",'rules':[{'on':'GET','corrupt':true,'times':1},{'on':'GET','encoding':'gzip','times':1},"
-		    "{'on':'GET','digest':'sha512:00','times':1},{'on':'GET','content_type':'application/json; charset=utf-8'}]");
+	begin(IMAGE
+	      ",'rules':[{'on':'GET','corrupt':true,'times':1},{'on':'GET','encoding':'gzip','times':1},"
+	      "{'on':'GET','digest':'sha512:00','times':1},{'on':'GET','content_type':'application/json; charset=utf-8'}]");
 	assert_int_equal(get(), ERR_INTEGRITY);
 	assert_non_null(strstr(e->msg, "sha256:"));
-	assert_int_equal(get(), ERR_INVALID);    /* an encoding that was not asked for */
-	assert_int_equal(get(), 0);              /* a digest of another algorithm says nothing */
+	assert_int_equal(get(), ERR_INVALID); /* an encoding that was not asked for */
+	assert_int_equal(get(), 0);           /* a digest of another algorithm says nothing */
 	assert_int_equal(get(), 0);
 	assert_int_equal(m.media_type.n, 0);
 	struct digest other = digest_of("x", 1);
 	client_manifest_release(&m);
-	assert_int_equal(client_manifest_get(session, http, host, STR("a/b"), STR("1"), &other, &m, &e), -1);
+	assert_int_equal(
+		client_manifest_get(session, http, host, STR("a/b"), STR("1"), &other, &m, &e), -1);
 	assert_int_equal(e->code, ERR_INTEGRITY);
 	memset(&m, 0, sizeof(m));
 	end();
@@ -86,7 +93,8 @@ static void test_wrong_digest(void **state)
 static void test_limits(void **state)
 {
 	(void)state;
-	begin(IMAGE ",'rules':[{'on':'GET','extra':50000000,'times':1},{'on':'GET','redirect':'/v2/a/b/manifests/1','times':20}]");
+	begin(IMAGE
+	      ",'rules':[{'on':'GET','extra':50000000,'times':1},{'on':'GET','redirect':'/v2/a/b/manifests/1','times':20}]");
 	assert_int_equal(get(), ERR_LIMIT);
 	assert_int_equal(get(), ERR_LIMIT);
 	end();
@@ -95,18 +103,22 @@ static void test_limits(void **state)
 static void test_repetition(void **state)
 {
 	(void)state;
-	begin(IMAGE ",'rules':[{'on':'GET','status':500,'times':1},{'on':'GET','close':true,'times':1},"
-		    "{'on':'GET','status':429,'headers':{'Retry-After':'0'},'times':1},{'on':'GET','status':503,'times':1}]");
+	begin(IMAGE
+	      ",'rules':[{'on':'GET','status':500,'times':1},{'on':'GET','close':true,'times':1},"
+	      "{'on':'GET','status':429,'headers':{'Retry-After':'0'},'times':1},{'on':'GET','status':503,'times':1}]");
 	assert_int_equal(get(), 0);
 	assert_int_equal(fake_count(&fake, "GET", "manifests"), 5);
 	end();
 	begin(IMAGE ",'rules':[{'on':'GET','status':503,'times':100}]");
 	assert_int_equal(get(), ERR_NETWORK);
 	assert_int_equal(e->status, 503);
-	assert_non_null(strstr(e->msg, "told \\x1b[31mso"));   /* no control character of theirs reaches a terminal */
+	assert_non_null(
+		strstr(e->msg,
+		       "told \\x1b[31mso")); /* no control character of theirs reaches a terminal */
 	assert_int_equal(fake_count(&fake, "GET", "manifests"), 5);
 	end();
-	begin(IMAGE ",'rules':[{'on':'GET','status':429,'headers':{'Retry-After':'86400','RateLimit-Limit':'100;w=21600'}}]");
+	begin(IMAGE
+	      ",'rules':[{'on':'GET','status':429,'headers':{'Retry-After':'86400','RateLimit-Limit':'100;w=21600'}}]");
 	assert_int_equal(get(), ERR_LIMIT);
 	assert_int_equal(fake_count(&fake, "GET", "manifests"), 1);
 	assert_non_null(strstr(e->hint, "100;w=21600"));
@@ -140,15 +152,19 @@ static void no_credentials(void)
 
 static void credentials(const char *user_pass_base64, const char *more)
 {
-	_cleanup_free_ char *json = xasprintf("{\"auths\":{\"%s\":{\"auth\":\"%s\"%s}}}", fake.host, user_pass_base64, more);
+	_cleanup_free_ char *json = xasprintf("{\"auths\":{\"%s\":{\"auth\":\"%s\"%s}}}", fake.host,
+					      user_pass_base64, more);
 	setenv("DOCKER_AUTH_CONFIG", json, 1);
 }
 
 static void test_bearer(void **state)
 {
 	(void)state;
-	static const char *const forms[] = { "'bearer':true", "'bearer':true,'access_token':true", "'bearer':true,'extra_challenge':true",
-					     "'bearer':true,'no_challenge':true", "'bearer':true,'token_status':[500,429]",
+	static const char *const forms[] = { "'bearer':true",
+					     "'bearer':true,'access_token':true",
+					     "'bearer':true,'extra_challenge':true",
+					     "'bearer':true,'no_challenge':true",
+					     "'bearer':true,'token_status':[500,429]",
 					     "'bearer':true,'expires_in':3600" };
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 		_cleanup_free_ char *config = xasprintf(IMAGE ",'auth':{%s}", forms[i]);
@@ -164,7 +180,9 @@ static void test_bearer(void **state)
 		assert_true(str_starts(str_c(v[n - 2].authorization), STR("Bearer token")));
 		for (size_t k = 0; k < n; k++)
 			if (strstr(v[k].path, "/token"))
-				assert_string_equal(v[k].path, "/token?own=1&service=fake&scope=repository:a/b:pull");
+				assert_string_equal(
+					v[k].path,
+					"/token?own=1&service=fake&scope=repository:a/b:pull");
 		end();
 	}
 }
@@ -199,7 +217,8 @@ static void test_credentials(void **state)
 	begin(IMAGE ",'auth':{'bearer':true,'user':'u:p'}");
 	credentials("dTp4", "");
 	assert_int_equal(get(), ERR_AUTH);
-	assert_non_null(strstr(e->msg, "$DOCKER_AUTH_CONFIG"));   /* where the refused ones came from */
+	assert_non_null(
+		strstr(e->msg, "$DOCKER_AUTH_CONFIG")); /* where the refused ones came from */
 	assert_null(strstr(e->msg, "u:x"));
 	end();
 	/* An identity token goes by POST; a server without that form gets it as a password. */
@@ -255,8 +274,9 @@ static void test_realm_is_checked(void **state)
 static void test_redirect_keeps_token_home(void **state)
 {
 	(void)state;
-	begin(IMAGE ",'auth':{'bearer':true},'rules':[{'on':'GET /v2/a/b/manifests/1','skip':1,'redirect':'http://{storage}/v2/a/b/manifests/x'},"
-		    "{'on':'manifests/x','status':401,'headers':{'WWW-Authenticate':'Bearer realm=\\\"http://{storage}/steal\\\"'}}]");
+	begin(IMAGE
+	      ",'auth':{'bearer':true},'rules':[{'on':'GET /v2/a/b/manifests/1','skip':1,'redirect':'http://{storage}/v2/a/b/manifests/x'},"
+	      "{'on':'manifests/x','status':401,'headers':{'WWW-Authenticate':'Bearer realm=\\\"http://{storage}/steal\\\"'}}]");
 	assert_int_equal(get(), ERR_AUTH);
 	size_t n;
 	unsigned at_storage = 0;
@@ -279,7 +299,7 @@ static void *get_from_thread(void *arg)
 	struct err *error = NULL;
 	struct client_manifest got = { 0 };
 	bool ok = !registry_http_take(session, &h, &error) &&
-		  !client_manifest_get(session, h, host, STR("a/b"), STR("1"), NULL, &got, &error);
+		!client_manifest_get(session, h, host, STR("a/b"), STR("1"), NULL, &got, &error);
 	registry_http_give(session, h);
 	client_manifest_release(&got);
 	err_drop(&error);
@@ -318,10 +338,12 @@ static void test_single_flight(void **state)
 static void test_tls(void **state)
 {
 	(void)state;
-	_cleanup_free_ char *prefix = xasprintf("/tmp/registry_client.%d", getpid()), *settings = xasprintf("%s.json", prefix);
+	_cleanup_free_ char *prefix = xasprintf("/tmp/registry_client.%d", getpid()),
+			    *settings = xasprintf("%s.json", prefix);
 	if (!fake_certificate(prefix))
 		return;
-	_cleanup_free_ char *config = xasprintf(IMAGE ",'tls':'%s.pem','auth':{'bearer':true}", prefix);
+	_cleanup_free_ char *config =
+		xasprintf(IMAGE ",'tls':'%s.pem','auth':{'bearer':true}", prefix);
 	begin(config);
 	/* Plain http is tried on loopback, then TLS, whose certificate nobody knows. */
 	assert_int_equal(get(), ERR_DENIED);
@@ -330,7 +352,8 @@ static void test_tls(void **state)
 	http_free(http);
 	err_drop(&e);
 	fake_settings(prefix, fake.host);
-	session = registry_new_with(&(struct registry_options){ 0 }, &(struct hosts_options){ .config = settings }, 1, 2);
+	session = registry_new_with(&(struct registry_options){ 0 },
+				    &(struct hosts_options){ .config = settings }, 1, 2);
 	assert_int_equal(registry_http_take(session, &http, &e), 0);
 	assert_int_equal(hosts_get(session->hosts, str_c(fake.host), &host, &e), 0);
 	/* The certificate is good; but the token server of a TLS registry must not be one of plain http. */
@@ -343,7 +366,8 @@ static void test_tls(void **state)
 static void test_offline(void **state)
 {
 	(void)state;
-	struct registry *r = registry_new_with(&(struct registry_options){ .offline = true }, NULL, 1, 1);
+	struct registry *r =
+		registry_new_with(&(struct registry_options){ .offline = true }, NULL, 1, 1);
 	struct http *h = NULL;
 	struct err *error = NULL;
 	assert_int_equal(registry_http_take(r, &h, &error), -1);
@@ -357,11 +381,20 @@ int main(void)
 	fake_needs("python3");
 	no_credentials();
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),	     cmocka_unit_test(test_wrong_digest),  cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_repetition),   cmocka_unit_test(test_nobody_there),  cmocka_unit_test(test_bearer),
-		cmocka_unit_test(test_token_expires), cmocka_unit_test(test_credentials),  cmocka_unit_test(test_basic),
-		cmocka_unit_test(test_realm_is_checked), cmocka_unit_test(test_redirect_keeps_token_home),
-		cmocka_unit_test(test_single_flight), cmocka_unit_test(test_tls),	   cmocka_unit_test(test_offline),
+		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_wrong_digest),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_repetition),
+		cmocka_unit_test(test_nobody_there),
+		cmocka_unit_test(test_bearer),
+		cmocka_unit_test(test_token_expires),
+		cmocka_unit_test(test_credentials),
+		cmocka_unit_test(test_basic),
+		cmocka_unit_test(test_realm_is_checked),
+		cmocka_unit_test(test_redirect_keeps_token_home),
+		cmocka_unit_test(test_single_flight),
+		cmocka_unit_test(test_tls),
+		cmocka_unit_test(test_offline),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

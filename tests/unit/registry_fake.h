@@ -23,7 +23,7 @@ struct fake {
 	int stdin_fd;
 	int port, storage;
 	char log[64];
-	char host[32];       /* "127.0.0.1:PORT" */
+	char host[32]; /* "127.0.0.1:PORT" */
 };
 
 /* Says why and leaves, where a part is missing. */
@@ -47,11 +47,14 @@ __attribute__((unused)) static struct fake fake_start(const char *config)
 	struct fake f = { 0 };
 	static int started;
 	snprintf(f.log, sizeof(f.log), "/tmp/fake_registry.%d.%d.log", getpid(), started++);
-	_cleanup_free_ char *json = xasprintf("{\"log\":\"%s\"%s%s}", f.log, *config ? "," : "", config);
+	_cleanup_free_ char *json =
+		xasprintf("{\"log\":\"%s\"%s%s}", f.log, *config ? "," : "", config);
 	for (char *p = json; *p; p++)
 		if (*p == '\'')
 			*p = '"';
-	const char *script = access("tests/lib/fake_registry.py", R_OK) ? "../../../tests/lib/fake_registry.py" : "tests/lib/fake_registry.py";
+	const char *script = access("tests/lib/fake_registry.py", R_OK)
+		? "../../../tests/lib/fake_registry.py"
+		: "tests/lib/fake_registry.py";
 	const char *argv[] = { "python3", script, json, NULL };
 	int in[2], out[2];
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
@@ -107,9 +110,11 @@ __attribute__((unused)) static struct seen *fake_seen(const struct fake *f, size
 		memset(s, 0, sizeof(*s));
 		snprintf(s->method, sizeof(s->method), "%.*s", STR_ARG(json_get_str(j, "method")));
 		snprintf(s->path, sizeof(s->path), "%.*s", STR_ARG(json_get_str(j, "path")));
-		snprintf(s->authorization, sizeof(s->authorization), "%.*s", STR_ARG(json_get_str(j, "authorization")));
+		snprintf(s->authorization, sizeof(s->authorization), "%.*s",
+			 STR_ARG(json_get_str(j, "authorization")));
 		snprintf(s->range, sizeof(s->range), "%.*s", STR_ARG(json_get_str(j, "range")));
-		snprintf(s->content_range, sizeof(s->content_range), "%.*s", STR_ARG(json_get_str(j, "content_range")));
+		snprintf(s->content_range, sizeof(s->content_range), "%.*s",
+			 STR_ARG(json_get_str(j, "content_range")));
 		snprintf(s->type, sizeof(s->type), "%.*s", STR_ARG(json_get_str(j, "type")));
 		s->conn = (int)json_get_int(j, "conn", 0);
 		s->storage = json_get_bool(j, "storage");
@@ -119,7 +124,8 @@ __attribute__((unused)) static struct seen *fake_seen(const struct fake *f, size
 }
 
 /* How many requests have a method ("" any) and a text in their path. */
-__attribute__((unused)) static unsigned fake_count(const struct fake *f, const char *method, const char *in_path)
+__attribute__((unused)) static unsigned fake_count(const struct fake *f, const char *method,
+						   const char *in_path)
 {
 	size_t n;
 	unsigned count = 0;
@@ -132,9 +138,10 @@ __attribute__((unused)) static unsigned fake_count(const struct fake *f, const c
 /* A key and certificate for 127.0.0.1 in PREFIX.pem, the certificate alone in PREFIX.crt; false without openssl. */
 __attribute__((unused)) static bool fake_certificate(const char *prefix)
 {
-	_cleanup_free_ char *make = xasprintf("openssl req -x509 -newkey rsa:2048 -nodes -keyout %s.key -out %s.crt -days 2 -subj /CN=127.0.0.1 "
-					      "-addext subjectAltName=IP:127.0.0.1 2>/dev/null && cat %s.key %s.crt > %s.pem && rm %s.key",
-					      prefix, prefix, prefix, prefix, prefix, prefix);
+	_cleanup_free_ char *make = xasprintf(
+		"openssl req -x509 -newkey rsa:2048 -nodes -keyout %s.key -out %s.crt -days 2 -subj /CN=127.0.0.1 "
+		"-addext subjectAltName=IP:127.0.0.1 2>/dev/null && cat %s.key %s.crt > %s.pem && rm %s.key",
+		prefix, prefix, prefix, prefix, prefix, prefix);
 	const char *argv[] = { "sh", "-c", make, NULL };
 	struct proc_options o = { .argv = argv, .fds = { -1, -1, -1 } };
 	struct err *e = NULL;
@@ -151,7 +158,8 @@ __attribute__((unused)) static bool fake_certificate(const char *prefix)
 __attribute__((unused)) static void fake_settings(const char *prefix, const char *host)
 {
 	_cleanup_free_ char *path = xasprintf("%s.json", prefix);
-	_cleanup_free_ char *json = xasprintf("{\"registries\":{\"%s\":{\"ca\":\"%s.crt\"}}}", host, prefix);
+	_cleanup_free_ char *json =
+		xasprintf("{\"registries\":{\"%s\":{\"ca\":\"%s.crt\"}}}", host, prefix);
 	struct err *e = NULL;
 	assert_int_equal(io_replace_file(AT_FDCWD, path, str_c(json), 0600, false, &e), 0);
 }

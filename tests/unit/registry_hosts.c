@@ -17,11 +17,24 @@ static void test_url_parse(void **state)
 	struct url u;
 	struct err *e = NULL;
 	assert_int_equal(url_parse(STR("https://Reg.io/v2/x?a=b#frag"), &u, &e), 0);
-	assert_true(u.tls && u.port == 443 && str_eq(u.host, STR("Reg.io")) && str_eq(u.rest, STR("/v2/x?a=b")));
+	assert_true(u.tls && u.port == 443 && str_eq(u.host, STR("Reg.io")) &&
+		    str_eq(u.rest, STR("/v2/x?a=b")));
 	assert_int_equal(url_parse(STR("http://[::1]:5000"), &u, &e), 0);
 	assert_true(!u.tls && u.port == 5000 && str_eq(u.host, STR("[::1]")) && !u.rest.n);
-	static const char *const bad[] = { "", "ftp://x", "http://", "http://a b/", "http://u:p@x/", "http://x:0/", "http://x:99999/",
-					   "http://x:/", "//x/y", "/x", "http://x/\n", "http://x\x7f/", "http://[::1/", "http://a%41/" };
+	static const char *const bad[] = { "",
+					   "ftp://x",
+					   "http://",
+					   "http://a b/",
+					   "http://u:p@x/",
+					   "http://x:0/",
+					   "http://x:99999/",
+					   "http://x:/",
+					   "//x/y",
+					   "/x",
+					   "http://x/\n",
+					   "http://x\x7f/",
+					   "http://[::1/",
+					   "http://a%41/" };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		assert_int_equal(url_parse(str_c(bad[i]), &u, &e), -1);
 		assert_int_equal(e->code, ERR_INVALID);
@@ -35,8 +48,10 @@ static void test_url_join(void **state)
 	static const struct {
 		const char *base, *location, *want;
 	} rows[] = {
-		{ "http://h:1/v2/a/blobs/uploads/", "/v2/u?s=%2B/x==&b", "http://h:1/v2/u?s=%2B/x==&b" },
-		{ "http://h:1/v2/a/blobs/uploads/", "123?x", "http://h:1/v2/a/blobs/uploads/123?x" },
+		{ "http://h:1/v2/a/blobs/uploads/", "/v2/u?s=%2B/x==&b",
+		  "http://h:1/v2/u?s=%2B/x==&b" },
+		{ "http://h:1/v2/a/blobs/uploads/", "123?x",
+		  "http://h:1/v2/a/blobs/uploads/123?x" },
 		{ "http://h:1/v2/a/b?q=1", "../c", "http://h:1/v2/c" },
 		{ "http://h:1/v2/a/b?q=1", "../../../../c/.", "http://h:1/c/" },
 		{ "https://h/v2/", "//k/x", "https://k/x" },
@@ -48,10 +63,13 @@ static void test_url_join(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_(sb_releasep) struct sb out = { 0 };
 		struct err *e = NULL;
-		assert_int_equal(url_join(str_c(rows[i].base), str_c(rows[i].location), &out, &e), 0);
+		assert_int_equal(url_join(str_c(rows[i].base), str_c(rows[i].location), &out, &e),
+				 0);
 		assert_string_equal(sb_c(&out), rows[i].want);
 	}
-	static const char *const bad[] = { "", "file:///etc/passwd", "gopher://x", "http://u@h/", "/a b", "//" };
+	static const char *const bad[] = { "",           "file:///etc/passwd",
+					   "gopher://x", "http://u@h/",
+					   "/a b",       "//" };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		_cleanup_(sb_releasep) struct sb out = { 0 };
 		_cleanup_(err_dropp) struct err *e = NULL;
@@ -65,7 +83,9 @@ static void test_origin_and_loopback(void **state)
 	static const struct {
 		const char *a, *b;
 		bool same;
-	} rows[] = { { "http://h/x", "http://H:80/y", true }, { "http://h", "https://h", false }, { "http://h:1", "http://h:2", false },
+	} rows[] = { { "http://h/x", "http://H:80/y", true },
+		     { "http://h", "https://h", false },
+		     { "http://h:1", "http://h:2", false },
 		     { "http://h", "http://h.evil", false } };
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct url a, b;
@@ -74,8 +94,10 @@ static void test_origin_and_loopback(void **state)
 		assert_int_equal(url_parse(str_c(rows[i].b), &b, &e), 0);
 		assert_int_equal(url_same_origin(&a, &b), rows[i].same);
 	}
-	static const char *const yes[] = { "127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST", "[::1]" };
-	static const char *const no[] = { "128.0.0.1", "localhost.evil", "127.0.0.1.evil.io", "[::2]", "10.0.0.1", "" };
+	static const char *const yes[] = { "127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST",
+					   "[::1]" };
+	static const char *const no[] = { "128.0.0.1", "localhost.evil", "127.0.0.1.evil.io",
+					  "[::2]",     "10.0.0.1",       "" };
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
 		assert_true(url_is_loopback(str_c(yes[i])));
 	for (size_t i = 0; i < ARRAY_SIZE(no); i++)
@@ -119,9 +141,10 @@ static void test_settings(void **state)
 	(void)state;
 	_cleanup_free_ char *config = xasprintf("%s/config.json", folder);
 	_cleanup_free_ char *certs = xasprintf("%s/certs.d", folder);
-	put("config.json", "{\"registries\":{\"docker.io\":{\"mirrors\":[{\"url\":\"https://m.io/cache/\",\"resolve\":true},"
-			   "{\"url\":\"http://10.0.0.1:5000\"}]},\"plain.io\":{\"http\":true,\"chunk\":1000},\"self.io\":{\"insecure\":true},"
-			   "\"bad.io\":{\"mirrors\":[{\"url\":\"ftp://x\"}]}}}");
+	put("config.json",
+	    "{\"registries\":{\"docker.io\":{\"mirrors\":[{\"url\":\"https://m.io/cache/\",\"resolve\":true},"
+	    "{\"url\":\"http://10.0.0.1:5000\"}]},\"plain.io\":{\"http\":true,\"chunk\":1000},\"self.io\":{\"insecure\":true},"
+	    "\"bad.io\":{\"mirrors\":[{\"url\":\"ftp://x\"}]}}}");
 	struct err *e = NULL;
 	assert_int_equal(io_mkdirs(AT_FDCWD, certs, 0700, &e), 0);
 	_cleanup_free_ char *mine = xasprintf("%s/r.io:5000", certs);
@@ -130,7 +153,8 @@ static void test_settings(void **state)
 	put("certs.d/r.io:5000/me.cert", "c");
 	put("certs.d/r.io:5000/me.key", "k");
 	put("certs.d/r.io:5000/hosts.toml", "x");
-	struct hosts *hosts = hosts_new(&(struct hosts_options){ .config = config, .certs = { certs } });
+	struct hosts *hosts =
+		hosts_new(&(struct hosts_options){ .config = config, .certs = { certs } });
 	struct host *h, *again;
 	assert_int_equal(hosts_get(hosts, STR("docker.io"), &h, &e), 0);
 	assert_string_equal(base_of(h), "https://registry-1.docker.io");
@@ -163,7 +187,8 @@ static void test_scheme(void **state)
 	(void)state;
 	_cleanup_free_ char *config = xasprintf("%s/config.json", folder);
 	put("config.json", "{\"registries\":{\"self.io\":{\"insecure\":true}}}");
-	struct hosts *hosts = hosts_new(&(struct hosts_options){ .config = config, .certs = { folder } });
+	struct hosts *hosts =
+		hosts_new(&(struct hosts_options){ .config = config, .certs = { folder } });
 	struct err *e = NULL;
 	struct host *h;
 	/* Loopback: plain first, https after no answer or a strange one. */
@@ -198,7 +223,8 @@ static void test_broken_config(void **state)
 	(void)state;
 	_cleanup_free_ char *config = xasprintf("%s/config.json", folder);
 	put("config.json", "{");
-	struct hosts *hosts = hosts_new(&(struct hosts_options){ .config = config, .certs = { folder } });
+	struct hosts *hosts =
+		hosts_new(&(struct hosts_options){ .config = config, .certs = { folder } });
 	struct err *e = NULL;
 	struct host *h;
 	assert_int_equal(hosts_get(hosts, STR("x.io"), &h, &e), -1);

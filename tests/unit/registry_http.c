@@ -9,7 +9,8 @@
 static struct http *handle(const atomic_bool *cancel, unsigned stall_s)
 {
 	struct err *e = NULL;
-	struct http *h = http_new(&(struct http_options){ .cancel = cancel, .stall_s = stall_s }, &e);
+	struct http *h =
+		http_new(&(struct http_options){ .cancel = cancel, .stall_s = stall_s }, &e);
 	if (!h) {
 		printf("skipped: %s\n", e->msg);
 		exit(77);
@@ -18,10 +19,15 @@ static struct http *handle(const atomic_bool *cancel, unsigned stall_s)
 }
 
 /* A GET with redirects; 0 or the error's code. */
-static int get(struct http *h, const struct fake *f, const char *path, struct http_response *r, struct err **e)
+static int get(struct http *h, const struct fake *f, const char *path, struct http_response *r,
+	       struct err **e)
 {
 	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d%s", f->port, path);
-	struct http_request q = { .method = "GET", .url = str_c(url), .follow = true, .max_body = 1000, .authorization = "Secret S" };
+	struct http_request q = { .method = "GET",
+				  .url = str_c(url),
+				  .follow = true,
+				  .max_body = 1000,
+				  .authorization = "Secret S" };
 	err_drop(e);
 	return http_send(h, &q, r, e) < 0 ? (int)(*e)->code : 0;
 }
@@ -29,9 +35,12 @@ static int get(struct http *h, const struct fake *f, const char *path, struct ht
 static void test_answers(void **state)
 {
 	(void)state;
-	struct fake f = fake_start("'rules':[{'on':'/ok','status':200,'body':'hello','headers':{'X-A':'1'}},"
-				   "{'on':'/limit','status':200,'body':'" "0123456789012345678901234567890123456789" "'},"
-				   "{'on':'/later','status':429,'headers':{'Retry-After':'7'}},{'on':'/giant','status':200,'giant_header':1}]");
+	struct fake f = fake_start(
+		"'rules':[{'on':'/ok','status':200,'body':'hello','headers':{'X-A':'1'}},"
+		"{'on':'/limit','status':200,'body':'"
+		"0123456789012345678901234567890123456789"
+		"'},"
+		"{'on':'/later','status':429,'headers':{'Retry-After':'7'}},{'on':'/giant','status':200,'giant_header':1}]");
 	struct http *h = handle(NULL, 0);
 	struct http_response r = { 0 };
 	struct err *e = NULL;
@@ -63,8 +72,9 @@ static void test_answers(void **state)
 static void test_giant_head(void **state)
 {
 	(void)state;
-	struct fake f = fake_start("'images':[{'name':'a'}],'rules':[{'on':'/v2/a/manifests','giant_header':60000,'times':1},"
-				   "{'on':'/v2/a/manifests','giant_header':80000}]");
+	struct fake f = fake_start(
+		"'images':[{'name':'a'}],'rules':[{'on':'/v2/a/manifests','giant_header':60000,'times':1},"
+		"{'on':'/v2/a/manifests','giant_header':80000}]");
 	struct http *h = handle(NULL, 0);
 	struct http_response r = { 0 };
 	struct err *e = NULL;
@@ -81,7 +91,8 @@ static void test_long_error_text(void **state)
 	(void)state;
 	_cleanup_free_ char *text = xcalloc(1, 90001);
 	memset(text, 'x', 90000);
-	_cleanup_free_ char *config = xasprintf("'rules':[{'on':'/long','status':500,'body':'%s'}]", text);
+	_cleanup_free_ char *config =
+		xasprintf("'rules':[{'on':'/long','status':500,'body':'%s'}]", text);
 	struct fake f = fake_start(config);
 	struct http *h = handle(NULL, 0);
 	struct http_response r = { 0 };
@@ -98,10 +109,11 @@ static void test_long_error_text(void **state)
 static void test_redirects(void **state)
 {
 	(void)state;
-	struct fake f = fake_start("'rules':[{'on':'/one','redirect':'/two'},{'on':'/two','redirect':'http://{storage}/three'},"
-				   "{'on':'/three','redirect':'http://{self}/end'},{'on':'/end','status':200,'body':'x'},"
-				   "{'on':'/loop','redirect':'/loop'},{'on':'/file','redirect':'file:///etc/passwd'},"
-				   "{'on':'/user','redirect':'http://u:p@127.0.0.1/'},{'on':'/none','status':302}]");
+	struct fake f = fake_start(
+		"'rules':[{'on':'/one','redirect':'/two'},{'on':'/two','redirect':'http://{storage}/three'},"
+		"{'on':'/three','redirect':'http://{self}/end'},{'on':'/end','status':200,'body':'x'},"
+		"{'on':'/loop','redirect':'/loop'},{'on':'/file','redirect':'file:///etc/passwd'},"
+		"{'on':'/user','redirect':'http://u:p@127.0.0.1/'},{'on':'/none','status':302}]");
 	struct http *h = handle(NULL, 0);
 	struct http_response r = { 0 };
 	struct err *e = NULL;
@@ -138,9 +150,10 @@ static int count_bytes(void *arg, const void *p, size_t n, struct err **err)
 static void test_failures(void **state)
 {
 	(void)state;
-	struct fake f = fake_start("'images':[{'name':'a','layers':[300000]}],'rules':[{'on':'/close','close':true},"
-				   "{'on':'/cut','redirect':'/v2/a/manifests/latest'},{'on':'GET /v2/a/manifests','cut':20,'times':1},"
-				   "{'on':'GET /v2/a/manifests','stall':20}]");
+	struct fake f = fake_start(
+		"'images':[{'name':'a','layers':[300000]}],'rules':[{'on':'/close','close':true},"
+		"{'on':'/cut','redirect':'/v2/a/manifests/latest'},{'on':'GET /v2/a/manifests','cut':20,'times':1},"
+		"{'on':'GET /v2/a/manifests','stall':20}]");
 	struct http *h = handle(NULL, 1);
 	struct http_response r = { 0 };
 	struct err *e = NULL;
@@ -149,7 +162,9 @@ static void test_failures(void **state)
 	assert_int_equal(http_failure(h), HTTP_FAIL_GARBLED);
 	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d/v2/a/manifests/latest", f.port);
 	size_t got = 0;
-	struct http_request q = { .method = "GET", .url = str_c(url), .data = count_bytes, .arg = &got };
+	struct http_request q = {
+		.method = "GET", .url = str_c(url), .data = count_bytes, .arg = &got
+	};
 	err_drop(&e);
 	assert_int_equal(http_send(h, &q, &r, &e), -1);
 	assert_int_equal(e->code, ERR_NETWORK);
@@ -181,7 +196,8 @@ static void *cancel_soon(void *arg)
 static void test_cancel(void **state)
 {
 	(void)state;
-	struct fake f = fake_start("'images':[{'name':'a'}],'rules':[{'on':'manifests','stall':20}]");
+	struct fake f =
+		fake_start("'images':[{'name':'a'}],'rules':[{'on':'manifests','stall':20}]");
 	struct http *h = handle(&cancel, 0);
 	struct http_response r = { 0 };
 	struct err *e = NULL;
@@ -219,13 +235,17 @@ static void test_private_addresses(void **state)
 static void test_upload(void **state)
 {
 	(void)state;
-	struct fake f = fake_start("'rules':[{'on':'/put','status':201},{'on':'/early','status':413,'early':true,'headers':{'Connection':'close'}}]");
+	struct fake f = fake_start(
+		"'rules':[{'on':'/put','status':201},{'on':'/early','status':413,'early':true,'headers':{'Connection':'close'}}]");
 	struct http *h = handle(NULL, 0);
 	struct http_response r = { 0 };
 	struct err *e = NULL;
-	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d/put", f.port), *early = xasprintf("http://127.0.0.1:%d/early", f.port);
+	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d/put", f.port),
+			    *early = xasprintf("http://127.0.0.1:%d/early", f.port);
 	_cleanup_free_ char *data = xcalloc(1, 3 * 1024 * 1024);
-	struct http_request q = { .method = "PUT", .url = str_c(url), .has_body = true, .body = { data, 2000 } };
+	struct http_request q = {
+		.method = "PUT", .url = str_c(url), .has_body = true, .body = { data, 2000 }
+	};
 	assert_int_equal(http_send(h, &q, &r, &e), 0);
 	assert_int_equal(r.status, 201);
 	http_response_release(&r);
@@ -251,7 +271,7 @@ static void test_retry(void **state)
 	r = (struct retry){ .unit_ms = 1 };
 	for (int i = 0; i < 99; i++)
 		assert_int_equal(retry_pause(&r, i % 4 ? 0 : 70000, -1, &e), 1);
-	assert_int_equal(retry_pause(&r, 70000, -1, &e), 0);   /* the hundredth request */
+	assert_int_equal(retry_pause(&r, 70000, -1, &e), 0); /* the hundredth request */
 	r = (struct retry){ .unit_ms = 1 };
 	assert_int_equal(retry_pause(&r, 0, 61, &e), 0);
 	assert_int_equal(retry_pause(&r, 0, 0, &e), 1);
@@ -261,16 +281,23 @@ static void test_retry(void **state)
 	assert_int_equal(e->code, ERR_CANCELED);
 	err_drop(&e);
 	atomic_store(&cancel, false);
-	assert_true(retry_status(429) && retry_status(503) && !retry_status(501) && !retry_status(404));
+	assert_true(retry_status(429) && retry_status(503) && !retry_status(501) &&
+		    !retry_status(404));
 }
 
 int main(void)
 {
 	fake_needs("python3");
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_answers),	      cmocka_unit_test(test_giant_head), cmocka_unit_test(test_long_error_text),
-		cmocka_unit_test(test_redirects),     cmocka_unit_test(test_failures),	 cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_private_addresses), cmocka_unit_test(test_upload), cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_giant_head),
+		cmocka_unit_test(test_long_error_text),
+		cmocka_unit_test(test_redirects),
+		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_private_addresses),
+		cmocka_unit_test(test_upload),
+		cmocka_unit_test(test_retry),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,8 +26,10 @@ struct home {
 
 static struct home open_home(const char *name)
 {
-	_cleanup_free_ char *root = xasprintf("%s/%s", folder, name), *run = xasprintf("%s/%s.run", folder, name);
-	struct home h = { .store = cache_store_open(&(struct store_options){ .root = root, .run = run }, &e) };
+	_cleanup_free_ char *root = xasprintf("%s/%s", folder, name),
+			    *run = xasprintf("%s/%s.run", folder, name);
+	struct home h = { .store = cache_store_open(
+				  &(struct store_options){ .root = root, .run = run }, &e) };
 	if (!h.store)
 		fail_msg("%s", e->msg);
 	h.cache = cache_open(h.store, &e);
@@ -74,7 +76,8 @@ static int sh(const char *command)
 static struct digest make_image(struct home *h)
 {
 	struct fake f = fake_start("'images':[{'name':'a/b','tag':'1','layers':[1000,200000]}]");
-	struct registry *r = registry_new_with(&(struct registry_options){ .store = h->store }, NULL, 1, 2);
+	struct registry *r =
+		registry_new_with(&(struct registry_options){ .store = h->store }, NULL, 1, 2);
 	struct resolved image;
 	bool fresh;
 	_cleanup_free_ char *text = xasprintf("%s/a/b:1", f.host);
@@ -107,7 +110,10 @@ static int load(struct home *h, const char *path)
 	int fd = open(full, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
 	err_drop(&e);
-	return registry_load(h->cache, arena, io_source_fd(fd, true, path), &load_options, &loaded, &n_loaded, &e) < 0 ? (int)e->code : 0;
+	return registry_load(h->cache, arena, io_source_fd(fd, true, path), &load_options, &loaded,
+			     &n_loaded, &e) < 0
+		? (int)e->code
+		: 0;
 }
 
 static void check_names(void)
@@ -156,10 +162,11 @@ static void test_docker_form(void **state)
 	assert_int_equal(load(&b, "both.tar"), 0);
 	check_names();
 	/* Without the OCI part: as an older docker save wrote it, manifest.json last, names of its own. */
-	assert_int_equal(sh("mkdir x && tar xf both.tar -C x && cd x && rm oci-layout index.json && mv blobs/sha256 z && rmdir blobs && "
-			    "sed -i s,blobs/sha256/,z/,g manifest.json && for f in z/*; do mv $f $f.tar; done && "
-			    "sed -i 's,\\(z/[0-9a-f]*\\)\",\\1.tar\",g' manifest.json && tar cf ../old.tar z manifest.json"),
-			 0);
+	assert_int_equal(
+		sh("mkdir x && tar xf both.tar -C x && cd x && rm oci-layout index.json && mv blobs/sha256 z && rmdir blobs && "
+		   "sed -i s,blobs/sha256/,z/,g manifest.json && for f in z/*; do mv $f $f.tar; done && "
+		   "sed -i 's,\\(z/[0-9a-f]*\\)\",\\1.tar\",g' manifest.json && tar cf ../old.tar z manifest.json"),
+		0);
 	assert_int_equal(load(&c, "old.tar"), 0);
 	check_names();
 	assert_true(digest_eq(&loaded[0].id, &id));
@@ -191,7 +198,8 @@ static void test_folder(void **state)
 	assert_int_equal(sh("test $(grep -o library/one layout/index.json | wc -l) = 1"), 0);
 	assert_int_equal(sh("test $(grep -o library/two layout/index.json | wc -l) = 1"), 0);
 	assert_int_equal(sh("test $(ls layout/blobs/sha256 | wc -l) = 4"), 0);
-	assert_int_equal(registry_load_folder(b.cache, arena, fd, &load_options, &loaded, &n_loaded, &e), 0);
+	assert_int_equal(
+		registry_load_folder(b.cache, arena, fd, &load_options, &loaded, &n_loaded, &e), 0);
 	assert_int_equal(n_loaded, 1);
 	assert_int_equal(loaded[0].n_names, 2);
 	close_home(&a);
@@ -207,11 +215,19 @@ static void test_other_tools(void **state)
 	if (sh("command -v skopeo") || sh("command -v umoci")) {
 		printf("skopeo or umoci is not installed: not compared\n");
 	} else {
-		assert_int_equal(sh("skopeo --insecure-policy copy -q oci-archive:one.tar:v1 oci:out:v1"), 0);
-		assert_int_equal(sh("skopeo --insecure-policy copy -q docker-archive:one.tar:docker.io/library/shop:v1 oci:out:v2"), 0);
-		assert_int_equal(sh("umoci unpack --rootless --image out:v1 bundle && test -f bundle/rootfs/layer1"), 0);
+		assert_int_equal(
+			sh("skopeo --insecure-policy copy -q oci-archive:one.tar:v1 oci:out:v1"),
+			0);
+		assert_int_equal(
+			sh("skopeo --insecure-policy copy -q docker-archive:one.tar:docker.io/library/shop:v1 oci:out:v2"),
+			0);
+		assert_int_equal(
+			sh("umoci unpack --rootless --image out:v1 bundle && test -f bundle/rootfs/layer1"),
+			0);
 		/* And what they write is read. */
-		assert_int_equal(sh("skopeo --insecure-policy copy -q oci:out:v1 docker-archive:theirs.tar:reg.io/x:y"), 0);
+		assert_int_equal(
+			sh("skopeo --insecure-policy copy -q oci:out:v1 docker-archive:theirs.tar:reg.io/x:y"),
+			0);
 		assert_int_equal(load(&b, "theirs.tar"), 0);
 		assert_int_equal(n_loaded, 1);
 		assert_true(digest_eq(&loaded[0].id, &id));
@@ -239,7 +255,8 @@ static void test_bad_archives(void **state)
 		{ "rm -rf g && mkdir g && tar xf good.tar -C g && for f in g/blobs/sha256/*; do echo x >> $f; done && tar cf bad.tar -C g .",
 		  ERR_INTEGRITY },
 		/* one that is missing */
-		{ "rm -rf g && mkdir g && tar xf good.tar -C g && rm $(ls -S g/blobs/sha256/* | head -1) && tar cf bad.tar -C g .", ERR_NOT_FOUND },
+		{ "rm -rf g && mkdir g && tar xf good.tar -C g && rm $(ls -S g/blobs/sha256/* | head -1) && tar cf bad.tar -C g .",
+		  ERR_NOT_FOUND },
 		{ "rm -rf g && mkdir g && echo '[{\"Config\":\"../../etc/passwd\",\"Layers\":[]}]' > g/manifest.json && tar cf bad.tar -C g .",
 		  ERR_NOT_FOUND },
 		{ "rm -rf g && mkdir g && echo '[{\"Config\":\"a.json\",\"Layers\":[]}]' > g/manifest.json && ln -s b.json g/a.json && "
@@ -248,7 +265,8 @@ static void test_bad_archives(void **state)
 		{ "rm -rf g && mkdir g && echo '[{\"Config\":\"a.json\",\"Layers\":[]}]' > g/manifest.json && echo '[' > g/a.json && "
 		  "tar cf bad.tar -C g .",
 		  ERR_INVALID },
-		{ "rm -rf g && mkdir g && head -c 5000000 /dev/zero > g/manifest.json && tar cf bad.tar -C g .", ERR_LIMIT },
+		{ "rm -rf g && mkdir g && head -c 5000000 /dev/zero > g/manifest.json && tar cf bad.tar -C g .",
+		  ERR_LIMIT },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		assert_int_equal(sh(rows[i].make), 0);
@@ -261,7 +279,9 @@ static void test_bad_archives(void **state)
 	assert_int_equal(cache_image_list(b.cache, arena, &images, &n, &e), 0);
 	assert_int_equal(n, 0);
 	/* A big file of no use is read over. */
-	assert_int_equal(sh("rm -rf g && mkdir g && tar xf good.tar -C g && head -c 9000000 /dev/zero > g/aaa && tar cf bad.tar -C g ."), 0);
+	assert_int_equal(
+		sh("rm -rf g && mkdir g && tar xf good.tar -C g && head -c 9000000 /dev/zero > g/aaa && tar cf bad.tar -C g ."),
+		0);
 	assert_int_equal(load(&b, "bad.tar"), 0);
 	close_home(&a);
 	close_home(&b);

@@ -36,7 +36,9 @@ static int login(const char *user, const char *secret)
 	err_drop(&e);
 	free(where);
 	where = NULL;
-	int rc = registry_login(r, str_c(fake.host), str_c(user), str_c(secret), &where, &e) < 0 ? (int)e->code : 0;
+	int rc = registry_login(r, str_c(fake.host), str_c(user), str_c(secret), &where, &e) < 0
+		? (int)e->code
+		: 0;
 	registry_free(r);
 	return rc;
 }
@@ -57,7 +59,8 @@ static const char *file_text(void)
 
 static void put(const char *name, const char *data, mode_t mode)
 {
-	_cleanup_free_ char *path = xasprintf("%s/%s", folder, name), *docker = xasprintf("%s/.docker", folder);
+	_cleanup_free_ char *path = xasprintf("%s/%s", folder, name),
+			    *docker = xasprintf("%s/.docker", folder);
 	assert_int_equal(io_mkdirs(AT_FDCWD, docker, 0700, &e), 0);
 	assert_int_equal(io_replace_file(AT_FDCWD, path, str_c(data), mode, false, &e), 0);
 }
@@ -74,7 +77,8 @@ static void test_file(void **state)
 		assert_string_equal(file_text(), "");
 		assert_int_equal(login("u", "p:q"), 0);
 		assert_non_null(strstr(where, "/.docker/config.json"));
-		_cleanup_free_ char *want = xasprintf("{\"auths\":{\"%s\":{\"auth\":\"dTpwOnE=\"}}}\n", fake.host);
+		_cleanup_free_ char *want =
+			xasprintf("{\"auths\":{\"%s\":{\"auth\":\"dTpwOnE=\"}}}\n", fake.host);
 		assert_string_equal(file_text(), want);
 		struct stat st;
 		assert_int_equal(stat(where, &st), 0);
@@ -93,11 +97,14 @@ static void test_other_members_stay(void **state)
 {
 	(void)state;
 	begin("'auth':{'basic':'u:p'}");
-	put(".docker/config.json", "{\"zeta\":[1,2],\"auths\":{\"other.io\":{\"auth\":\"eA==\",\"x\":1}},\"HttpHeaders\":{\"a\":\"b\"}}", 0644);
+	put(".docker/config.json",
+	    "{\"zeta\":[1,2],\"auths\":{\"other.io\":{\"auth\":\"eA==\",\"x\":1}},\"HttpHeaders\":{\"a\":\"b\"}}",
+	    0644);
 	assert_int_equal(login("u", "p"), 0);
-	_cleanup_free_ char *want = xasprintf("{\"zeta\":[1,2],\"auths\":{\"other.io\":{\"auth\":\"eA==\",\"x\":1},\"%s\":{\"auth\":\"dTpw\"}},"
-					      "\"HttpHeaders\":{\"a\":\"b\"}}\n",
-					      fake.host);
+	_cleanup_free_ char *want = xasprintf(
+		"{\"zeta\":[1,2],\"auths\":{\"other.io\":{\"auth\":\"eA==\",\"x\":1},\"%s\":{\"auth\":\"dTpw\"}},"
+		"\"HttpHeaders\":{\"a\":\"b\"}}\n",
+		fake.host);
 	assert_string_equal(file_text(), want);
 	put(".docker/config.json", "{broken", 0600);
 	assert_int_equal(login("u", "p"), ERR_INVALID);
@@ -111,7 +118,8 @@ static void test_helper(void **state)
 	begin("'auth':{'basic':'u:p'}");
 	_cleanup_free_ char *old = xstrdup(getenv("PATH")), *path = xasprintf("%s:%s", folder, old);
 	setenv("PATH", path, 1);
-	put("docker-credential-keep", "#!/bin/sh\n{ echo \"$1\"; cat; echo; } >> \"${0%/*}/kept\"\n", 0755);
+	put("docker-credential-keep",
+	    "#!/bin/sh\n{ echo \"$1\"; cat; echo; } >> \"${0%/*}/kept\"\n", 0755);
 	put(".docker/config.json", "{\"credsStore\":\"keep\"}", 0600);
 	assert_int_equal(login("u", "p"), 0);
 	assert_string_equal(where, "docker-credential-keep");
@@ -121,7 +129,9 @@ static void test_helper(void **state)
 	_cleanup_free_ char *kept = xasprintf("%s/kept", folder);
 	_cleanup_(sb_releasep) struct sb b = { .max = 4096 };
 	assert_int_equal(io_read_file(AT_FDCWD, kept, &b, &e), 0);
-	_cleanup_free_ char *want = xasprintf("store\n{\"ServerURL\":\"%s\",\"Username\":\"u\",\"Secret\":\"p\"}\nerase\n%s\n", fake.host, fake.host);
+	_cleanup_free_ char *want = xasprintf(
+		"store\n{\"ServerURL\":\"%s\",\"Username\":\"u\",\"Secret\":\"p\"}\nerase\n%s\n",
+		fake.host, fake.host);
 	assert_string_equal(sb_c(&b), want);
 	setenv("PATH", old, 1);
 	end();
@@ -143,7 +153,9 @@ int main(void)
 	fake_needs("python3");
 	unsetenv("DOCKER_AUTH_CONFIG");
 	unsetenv("REGISTRY_AUTH_FILE");
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_file), cmocka_unit_test(test_other_members_stay), cmocka_unit_test(test_helper),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_file),
+					    cmocka_unit_test(test_other_members_stay),
+					    cmocka_unit_test(test_helper),
 					    cmocka_unit_test(test_refusals) };
 	int r = cmocka_run_group_tests(tests, NULL, NULL);
 	free(where);

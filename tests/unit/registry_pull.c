@@ -28,7 +28,9 @@ static const struct oci_platform amd64 = { { "linux", 5 }, { "amd64", 5 }, { 0 }
 
 static void open_session(bool offline)
 {
-	session = registry_new_with(&(struct registry_options){ .store = store, .offline = offline }, &(struct hosts_options){ .config = settings }, 1, 2);
+	session =
+		registry_new_with(&(struct registry_options){ .store = store, .offline = offline },
+				  &(struct hosts_options){ .config = settings }, 1, 2);
 }
 
 static void begin(const char *config)
@@ -62,7 +64,9 @@ static int pull(const char *name)
 {
 	_cleanup_free_ char *text = xasprintf("%s/%s", fake.host, name);
 	err_drop(&e);
-	return registry_pull(session, cache, arena, str_c(text), &amd64, &image, &fresh, &e) < 0 ? (int)e->code : 0;
+	return registry_pull(session, cache, arena, str_c(text), &amd64, &image, &fresh, &e) < 0
+		? (int)e->code
+		: 0;
 }
 
 static int resolve(const char *name, enum registry_pull_policy policy)
@@ -71,7 +75,9 @@ static int resolve(const char *name, enum registry_pull_policy policy)
 	struct ref ref;
 	err_drop(&e);
 	assert_int_equal(ref_parse(arena, arena_str(arena, str_c(text)), &ref, &e), 0);
-	return registry_resolve(session, cache, arena, &ref, &amd64, policy, &image, &e) < 0 ? (int)e->code : 0;
+	return registry_resolve(session, cache, arena, &ref, &amd64, policy, &image, &e) < 0
+		? (int)e->code
+		: 0;
 }
 
 static size_t requests(void)
@@ -92,7 +98,8 @@ static void check_image(size_t n)
 	assert_int_equal(i.chain.n, n);
 	for (size_t k = 0; k < n; k++) {
 		assert_false(i.chain.v[k].absent);
-		_cleanup_free_ char *path = xasprintf("layers/%lld/fs/layer%zu", (long long)i.chain.v[k].id, k);
+		_cleanup_free_ char *path =
+			xasprintf("layers/%lld/fs/layer%zu", (long long)i.chain.v[k].id, k);
 		struct stat st;
 		assert_int_equal(fstatat(cache_store_root_fd(store), path, &st, 0), 0);
 	}
@@ -196,7 +203,7 @@ static void test_broken_transfers(void **state)
 		int code;
 	} rows[] = {
 		{ "'times':1,'cut':1000},{'on':'GET .*blobs','skip':1,'ignore_range':true", 0 },
-		{ "'times':1,'corrupt':true", 0 },          /* wrong bytes are fetched once more */
+		{ "'times':1,'corrupt':true", 0 }, /* wrong bytes are fetched once more */
 		{ "'corrupt':true", ERR_INTEGRITY },
 		{ "'times':1,'status':500", 0 },
 		{ "'times':1,'close':true", 0 },
@@ -204,15 +211,17 @@ static void test_broken_transfers(void **state)
 		{ "'times':1,'status':429,'headers':{'Retry-After':'0'}", 0 },
 		{ "'status':500", ERR_NETWORK },
 		{ "'status':404", ERR_NOT_FOUND },
-		{ "'extra':100000", ERR_INTEGRITY },        /* never more than the descriptor's size */
+		{ "'extra':100000", ERR_INTEGRITY }, /* never more than the descriptor's size */
 		{ "'length':5", ERR_INTEGRITY },
 		{ "'encoding':'gzip'", ERR_INVALID },
 		{ "'redirect':'/loop'},{'on':'/loop','redirect':'/loop'", ERR_LIMIT },
-		{ "'times':1,'cut':1000},{'on':'GET .*blobs','skip':1,'wrong_range':true", ERR_INVALID },
+		{ "'times':1,'cut':1000},{'on':'GET .*blobs','skip':1,'wrong_range':true",
+		  ERR_INVALID },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_free_ char *config = xasprintf("'images':[{'name':'a','layers':[300000]}],'rules':[{'on':'GET .*blobs','skip':1,%s}]",
-							rows[i].rule);
+		_cleanup_free_ char *config = xasprintf(
+			"'images':[{'name':'a','layers':[300000]}],'rules':[{'on':'GET .*blobs','skip':1,%s}]",
+			rows[i].rule);
 		begin(config);
 		int code = pull("a");
 		if (code != rows[i].code)
@@ -277,9 +286,12 @@ static void test_take_up(void **state)
 		registry_http_give(session, http);
 		if (!good)
 			bytes.p[7] ^= 1;
-		_cleanup_free_ char *path = xasprintf("tmp/partial/%s", digest_hex(&d->digest, hex));
+		_cleanup_free_ char *path =
+			xasprintf("tmp/partial/%s", digest_hex(&d->digest, hex));
 		assert_int_equal(io_mkdirs(cache_store_root_fd(store), "tmp/partial", 0700, &e), 0);
-		assert_int_equal(io_replace_file(cache_store_root_fd(store), path, (struct str){ bytes.p, 123456 }, 0600, false, &e), 0);
+		assert_int_equal(io_replace_file(cache_store_root_fd(store), path,
+						 (struct str){ bytes.p, 123456 }, 0600, false, &e),
+				 0);
 		sb_release(&bytes);
 		assert_int_equal(pull("a"), 0);
 		check_image(1);
@@ -351,7 +363,7 @@ static void test_digest_reference(void **state)
 	assert_int_equal(resolve(name, REGISTRY_PULL_MISSING), 0);
 	assert_int_equal(requests(), before);
 	assert_int_equal(resolve(name, REGISTRY_PULL_ALWAYS), 0);
-	assert_int_equal(requests(), before);   /* a digest cannot move */
+	assert_int_equal(requests(), before); /* a digest cannot move */
 	_cleanup_free_ char *other = xasprintf("a@sha256:%064d", 7);
 	assert_int_equal(resolve(other, REGISTRY_PULL_MISSING), ERR_NOT_FOUND);
 	end();
@@ -384,14 +396,17 @@ static void test_mirrors(void **state)
 	int fd = mkstemp(path);
 	close(fd);
 	begin("'images':[{'name':'a','layers':[100,200]}],'rules':[{'on':'GET .*blobs','skip':1,'status':404,'times':1}]");
-	_cleanup_free_ char *json = xasprintf("{\"registries\":{\"%s\":{\"mirrors\":[{\"url\":\"http://%s\",\"resolve\":true}]}}}", source.host, fake.host);
+	_cleanup_free_ char *json = xasprintf(
+		"{\"registries\":{\"%s\":{\"mirrors\":[{\"url\":\"http://%s\",\"resolve\":true}]}}}",
+		source.host, fake.host);
 	assert_int_equal(io_replace_file(AT_FDCWD, path, str_c(json), 0600, false, &e), 0);
 	registry_free(session);
 	settings = path;
 	open_session(false);
 	settings = "/nonexistent";
 	_cleanup_free_ char *name = xasprintf("%s/a", source.host);
-	assert_int_equal(registry_pull(session, cache, arena, str_c(name), &amd64, &image, &fresh, &e), 0);
+	assert_int_equal(
+		registry_pull(session, cache, arena, str_c(name), &amd64, &image, &fresh, &e), 0);
 	check_image(2);
 	_cleanup_free_ char *ns = xasprintf("?ns=%s", source.host);
 	assert_true(fake_count(&fake, "GET", ns) >= 3);
@@ -435,7 +450,8 @@ static void test_parallel_pulls(void **state)
 	_cleanup_free_ struct seen *v = fake_seen(&fake, &n);
 	for (size_t i = 0; i < n; i++)
 		blobs += strstr(v[i].path, "/blobs/") && *v[i].authorization;
-	assert_true(blobs >= 9 && blobs <= 11);   /* 8 layers, and the config for who came before it was kept */
+	assert_true(blobs >= 9 &&
+		    blobs <= 11); /* 8 layers, and the config for who came before it was kept */
 	assert_int_equal(auth_fetches(session->auth), 1);
 	assert_int_equal(partial_files(), 0);
 	end();
@@ -452,10 +468,19 @@ int main(void)
 		return 77;
 	}
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pull),	      cmocka_unit_test(test_one_layer_twice), cmocka_unit_test(test_link_to_a_lower_layer),
-		cmocka_unit_test(test_broken_transfers), cmocka_unit_test(test_take_up), cmocka_unit_test(test_no_head), cmocka_unit_test(test_loopback),      cmocka_unit_test(test_bad_manifests),
-		cmocka_unit_test(test_policies),      cmocka_unit_test(test_digest_reference), cmocka_unit_test(test_only_local),
-		cmocka_unit_test(test_mirrors),	      cmocka_unit_test(test_parallel_pulls),
+		cmocka_unit_test(test_pull),
+		cmocka_unit_test(test_one_layer_twice),
+		cmocka_unit_test(test_link_to_a_lower_layer),
+		cmocka_unit_test(test_broken_transfers),
+		cmocka_unit_test(test_take_up),
+		cmocka_unit_test(test_no_head),
+		cmocka_unit_test(test_loopback),
+		cmocka_unit_test(test_bad_manifests),
+		cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_digest_reference),
+		cmocka_unit_test(test_only_local),
+		cmocka_unit_test(test_mirrors),
+		cmocka_unit_test(test_parallel_pulls),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

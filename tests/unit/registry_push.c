@@ -23,13 +23,15 @@ static const struct oci_platform amd64 = { { "linux", 5 }, { "amd64", 5 }, { 0 }
 
 static void open_store(const char *name)
 {
-	_cleanup_free_ char *root = xasprintf("%s/%s", folder, name), *run = xasprintf("%s/%s.run", folder, name);
+	_cleanup_free_ char *root = xasprintf("%s/%s", folder, name),
+			    *run = xasprintf("%s/%s.run", folder, name);
 	store = cache_store_open(&(struct store_options){ .root = root, .run = run }, &e);
 	if (!store)
 		fail_msg("%s", e->msg);
 	cache = cache_open(store, &e);
 	assert_non_null(cache);
-	session = registry_new_with(&(struct registry_options){ .store = store }, &(struct hosts_options){ .config = "/nonexistent" }, 1, 5);
+	session = registry_new_with(&(struct registry_options){ .store = store },
+				    &(struct hosts_options){ .config = "/nonexistent" }, 1, 5);
 }
 
 static void close_store(void)
@@ -58,7 +60,10 @@ static int push(const char *host, const char *name)
 	_cleanup_free_ char *text = xasprintf("%s/%s", host, name);
 	err_drop(&e);
 	assert_int_equal(ref_parse(arena, arena_str(arena, str_c(text)), &to, &e), 0);
-	return registry_push(session, cache, arena, &id, &to, &(struct push_options){ 0 }, &pushed, &e) < 0 ? (int)e->code : 0;
+	return registry_push(session, cache, arena, &id, &to, &(struct push_options){ 0 }, &pushed,
+			     &e) < 0
+		? (int)e->code
+		: 0;
 }
 
 static int set_up(void **state)
@@ -68,7 +73,8 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(folder));
 	arena = arena_new();
 	open_store("a");
-	struct fake f = fake_start("'images':[{'name':'base','layers':[1000,20000,300000,7],'twice':true}]");
+	struct fake f = fake_start(
+		"'images':[{'name':'base','layers':[1000,20000,300000,7],'twice':true}]");
 	if (pull(f.host, "base"))
 		fail_msg("%s", e->msg);
 	fake_stop(&f);
@@ -96,7 +102,7 @@ static void test_fake(void **state)
 	(void)state;
 	struct fake f = fake_start("'auth':{'bearer':true}");
 	assert_int_equal(push(f.host, "a/b:1"), 0);
-	check_sent(0, 0, 5);   /* four layers (one of them twice in the image) and the config */
+	check_sent(0, 0, 5); /* four layers (one of them twice in the image) and the config */
 	assert_int_equal(push(f.host, "a/b:1"), 0);
 	check_sent(5, 0, 0);
 	assert_int_equal(fake_count(&f, "PUT", "/blobs/"), 5);
@@ -104,7 +110,9 @@ static void test_fake(void **state)
 	assert_int_equal(push(f.host, "c/d"), 0);
 	check_sent(0, 5, 0);
 	assert_int_equal(fake_count(&f, "PUT", "/blobs/"), 5);
-	assert_int_equal(fake_count(&f, "GET", "scope=repository:a/b:pull&scope=repository:c/d:pull%2Cpush"), 1);
+	assert_int_equal(
+		fake_count(&f, "GET", "scope=repository:a/b:pull&scope=repository:c/d:pull%2Cpush"),
+		1);
 	assert_int_equal(fake_count(&f, "PUT", "/v2/c/d/manifests/latest"), 1);
 	size_t n;
 	_cleanup_free_ struct seen *v = fake_seen(&f, &n);
@@ -161,16 +169,19 @@ static int free_port(void)
 
 static pid_t start_registry(int port)
 {
-	_cleanup_free_ char *config = xasprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
-						"storage: {filesystem: {rootdirectory: %s/reg}}\nhttp: {addr: \"127.0.0.1:%d\"}\n",
-						folder, port);
+	_cleanup_free_ char *config = xasprintf(
+		"version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
+		"storage: {filesystem: {rootdirectory: %s/reg}}\nhttp: {addr: \"127.0.0.1:%d\"}\n",
+		folder, port);
 	_cleanup_free_ char *path = xasprintf("%s/reg.yml", folder);
 	assert_int_equal(io_replace_file(AT_FDCWD, path, str_c(config), 0600, false, &e), 0);
 	const char *argv[] = { "docker-registry", "serve", path, NULL };
 	struct proc_options o = { .argv = argv, .fds = { -1, -1, -1 } };
 	pid_t pid;
 	assert_int_equal(proc_start(&o, &pid, NULL, &e), 0);
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				 .sin_port = htons((uint16_t)port) };
 	for (int i = 0; i < 200; i++) {
 		_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (!connect(fd, (struct sockaddr *)&a, sizeof(a)))

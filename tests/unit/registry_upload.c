@@ -21,10 +21,12 @@ static const char *certificate;
 static void begin(const char *config, uint64_t chunk, size_t size)
 {
 	fake = fake_start(config);
-	_cleanup_free_ char *settings = xasprintf("%s.json", certificate ? certificate : "/nonexistent/x");
+	_cleanup_free_ char *settings =
+		xasprintf("%s.json", certificate ? certificate : "/nonexistent/x");
 	if (certificate)
 		fake_settings(certificate, fake.host);
-	session = registry_new_with(&(struct registry_options){ 0 }, &(struct hosts_options){ .config = settings }, 1, 2);
+	session = registry_new_with(&(struct registry_options){ 0 },
+				    &(struct hosts_options){ .config = settings }, 1, 2);
 	if (registry_http_take(session, &http, &e) < 0) {
 		printf("skipped: %s\n", e->msg);
 		exit(77);
@@ -37,7 +39,12 @@ static void begin(const char *config, uint64_t chunk, size_t size)
 		data[i] = (char)(i * 7 + i / 251);
 	int fd = memfd_create("blob", MFD_CLOEXEC);
 	assert_int_equal(io_write_full(fd, data, size), 0);
-	u = (struct upload){ .host = host, .repo = STR("a/b"), .digest = digest_of(data, size), .size = size, .fd = fd, .ask = true };
+	u = (struct upload){ .host = host,
+			     .repo = STR("a/b"),
+			     .digest = digest_of(data, size),
+			     .size = size,
+			     .fd = fd,
+			     .ask = true };
 }
 
 static void end(void)
@@ -107,7 +114,11 @@ static void test_locations(void **state)
 		_cleanup_free_ char *config = xasprintf("'location':'%s'", forms[i]);
 		begin(config, 0, 5000);
 		assert_int_equal(push(), 0);
-		assert_int_equal(fake_count(&fake, "PUT", strcmp(forms[i], "plain") ? "?state=1&x=%2Fa+b&digest=sha256%3A" : "?digest=sha256%3A"), 1);
+		assert_int_equal(fake_count(&fake, "PUT",
+					    strcmp(forms[i], "plain")
+						    ? "?state=1&x=%2Fa+b&digest=sha256%3A"
+						    : "?digest=sha256%3A"),
+				 1);
 		end();
 		begin(config, 1000, 5500);
 		assert_int_equal(push(), 0);
@@ -130,8 +141,9 @@ static void test_http_location_behind_tls(void **state)
 		fail_msg("%s", e->msg);
 	end();
 	/* To another host it is refused. */
-	_cleanup_free_ char *away = xasprintf("'tls':'%s.pem','rules':[{'on':'POST','status':202,'headers':{'Location':'http://192.0.2.1/x'}}]",
-					      prefix);
+	_cleanup_free_ char *away = xasprintf(
+		"'tls':'%s.pem','rules':[{'on':'POST','status':202,'headers':{'Location':'http://192.0.2.1/x'}}]",
+		prefix);
 	begin(away, 0, 5000);
 	assert_int_equal(push(), ERR_DENIED);
 	end();
@@ -173,7 +185,7 @@ static void test_lost_uploads(void **state)
 	begin("'rules':[{'on':'PUT','status':413}]", 0, 50000);
 	assert_int_equal(push(), ERR_LIMIT);
 	assert_int_equal(fake_count(&fake, "PUT", ""), 1);
-	assert_int_equal(fake_count(&fake, "DELETE", ""), 1);   /* the session is not left behind */
+	assert_int_equal(fake_count(&fake, "DELETE", ""), 1); /* the session is not left behind */
 	end();
 	begin("'rules':[{'on':'PUT','status':201,'headers':{'Docker-Content-Digest':"
 	      "'sha256:0000000000000000000000000000000000000000000000000000000000000000'}}]",
@@ -219,7 +231,8 @@ static void test_chunks(void **state)
 	assert_int_equal(fake_count(&fake, "POST", ""), 1);
 	end();
 	/* A session that is not known any more: anew, without an error. */
-	begin("'rules':[{'on':'PATCH','skip':2,'times':1,'status':500},{'on':'GET','status':404}]", 1000, 5000);
+	begin("'rules':[{'on':'PATCH','skip':2,'times':1,'status':500},{'on':'GET','status':404}]",
+	      1000, 5000);
 	assert_int_equal(push(), 0);
 	assert_int_equal(fake_count(&fake, "POST", ""), 2);
 	end();
@@ -258,7 +271,8 @@ static void test_over_a_kill(void **state)
 	char folder[] = "/tmp/registry_upload.XXXXXX";
 	assert_non_null(mkdtemp(folder));
 	_cleanup_free_ char *root = xasprintf("%s/s", folder), *run = xasprintf("%s/r", folder);
-	struct store *store = cache_store_open(&(struct store_options){ .root = root, .run = run }, &e);
+	struct store *store =
+		cache_store_open(&(struct store_options){ .root = root, .run = run }, &e);
 	if (!store)
 		fail_msg("%s", e->msg);
 	begin("'resume':true", 0, 70 * 1024 * 1024);
@@ -278,7 +292,7 @@ static void test_over_a_kill(void **state)
 	assert_string_equal(v[n - 2].method, "PATCH");
 	assert_true(strtoull(v[n - 2].content_range, NULL, 10) > 40 * 1024 * 1024);
 	_cleanup_free_ char *partial = xasprintf("%s/tmp/partial", root);
-	assert_int_equal(rmdir(partial), 0);   /* nothing is left in it */
+	assert_int_equal(rmdir(partial), 0); /* nothing is left in it */
 	end();
 	cache_store_close(store);
 	assert_int_equal(io_remove_tree(AT_FDCWD, folder, &e), 0);
@@ -291,9 +305,15 @@ int main(void)
 	setenv("XDG_RUNTIME_DIR", "/nonexistent", 1);
 	setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ways),	     cmocka_unit_test(test_refused_mount), cmocka_unit_test(test_locations),
-		cmocka_unit_test(test_http_location_behind_tls), cmocka_unit_test(test_token_stays_home), cmocka_unit_test(test_lost_uploads), cmocka_unit_test(test_asynchronous_put),
-		cmocka_unit_test(test_chunks), cmocka_unit_test(test_over_a_kill),
+		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_refused_mount),
+		cmocka_unit_test(test_locations),
+		cmocka_unit_test(test_http_location_behind_tls),
+		cmocka_unit_test(test_token_stays_home),
+		cmocka_unit_test(test_lost_uploads),
+		cmocka_unit_test(test_asynchronous_put),
+		cmocka_unit_test(test_chunks),
+		cmocka_unit_test(test_over_a_kill),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
