@@ -78,7 +78,7 @@ def mounts():
 def short_id():
     """8 hex of the store's uuid: the name of its cgroup folder, by which its processes are told from those of others."""
     import sqlite3
-    db = sqlite3.connect("file:%s/index.db?mode=ro&immutable=1" % o.template, uri=True)
+    db = sqlite3.connect(o.template + "/index.db")
     return db.execute("SELECT v FROM meta WHERE k = 'uuid'").fetchone()[0][:4].hex()
 
 
