@@ -71,6 +71,7 @@ OPT_debug = -O0 -g3
 OPT_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT_tsan = -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 OPT_cov = -O0 -g --coverage
+OPT_fuzz = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 # _FORTIFY_SOURCE wants optimisation and does not mix with the sanitizers.
 FORTIFY_release = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wwrite-strings -Wundef -Wcast-qual
@@ -154,9 +155,11 @@ $(foreach u,$(UNIT_SRC:tests/unit/%.c=%),$(eval $(call unit,$(u))))
 # ---- fuzz targets: built with a plain main that replays testdata/fuzz/NAME/*; `make fuzz` builds them with libFuzzer
 FUZZ_SRC = $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ = $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
-$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(LIBS)
+FUZZ_MAIN = $(if $(filter fuzz,$(VARIANT)),,$(B)/tests/fuzz/replay.o)
+FUZZ_LDFLAGS_fuzz = -fsanitize=fuzzer
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(FUZZ_MAIN) $(LIBS)
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(PKG_LIBS) -ldl
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(FUZZ_LDFLAGS_$(VARIANT)) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(PKG_LIBS) -ldl
 
 # ---- benchmarks
 BENCH_SRC = $(wildcard tests/bench/bench_*.c)
@@ -177,6 +180,11 @@ asan:
 	$(Q)$(MAKE) VARIANT=asan check
 tsan:
 	$(Q)$(MAKE) VARIANT=tsan check-unit
+# Fuzzes each target for TIME seconds (ONLY=parse: one); needs clang and libclang-rt-dev.
+fuzzers: $(FUZZ)
+fuzz:
+	$(Q)$(MAKE) VARIANT=fuzz CC=clang fuzzers
+	$(Q)tests/fuzz/run build/fuzz/fuzz
 layers:
 	$(Q)tests/lib/check-layers .
 lint:
@@ -198,5 +206,5 @@ grammar:
 clean:
 	rm -rf build
 
-.PHONY: all units check check-unit check-e2e asan tsan layers lint bench deps install uninstall grammar clean FORCE
+.PHONY: all units fuzz fuzzers check check-unit check-e2e asan tsan layers lint bench deps install uninstall grammar clean FORCE
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

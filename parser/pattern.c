@@ -7,7 +7,7 @@
 #include "base/vec.h"
 #include "parser/letter.h"
 
-enum { OP_ANY = 0x110000, OP_STAR, BAD_CHAR = 0xfffd };
+enum { OP_ANY = 0x110000, OP_STAR, BAD_CHAR = 0xfffd, MAX_VALUE = 4 * 1024 * 1024 };
 /* Steps (characters × live states) one expansion may take: about a second. */
 static const uint64_t max_steps = UINT64_C(1) << 27;
 
@@ -180,13 +180,22 @@ static int find(struct machine *m, const struct chars *s, size_t from, bool anch
 	return found;
 }
 
+static int check_size(struct str pattern, struct str value, struct err **err)
+{
+	if (pattern.n <= MAX_VALUE && value.n <= MAX_VALUE)
+		return 0;
+	return err_set(err, ERR_LIMIT, "pattern or value in substitution is larger than %d bytes", MAX_VALUE);
+}
+
 int df_pattern_trim(struct str pattern, struct str value, bool suffix, bool greedy, struct str *ret,
 		    struct err **err)
 {
-	_cleanup_(chars_release) struct chars p, s;
+	_cleanup_(chars_release) struct chars p = { 0 }, s = { 0 };
 	_cleanup_(machine_release) struct machine m = { 0 };
 	size_t begin, end;
 
+	if (check_size(pattern, value, err) < 0)
+		return -1;
 	chars_init(&p, pattern);
 	chars_init(&s, value);
 	if (suffix) {
@@ -268,10 +277,12 @@ static int replace_all(struct machine *m, const struct chars *s, struct str with
 int df_pattern_replace(struct str pattern, struct str with, struct str value, bool all,
 		       struct sb *out, struct err **err)
 {
-	_cleanup_(chars_release) struct chars p, s;
+	_cleanup_(chars_release) struct chars p = { 0 }, s = { 0 };
 	_cleanup_(machine_release) struct machine m = { 0 };
 	size_t begin, end;
 
+	if (check_size(pattern, value, err) < 0)
+		return -1;
 	chars_init(&p, pattern);
 	chars_init(&s, value);
 	if (machine_init(&m, &p, true, err) < 0)
