@@ -192,6 +192,9 @@ lint:
 bench: all $(BENCH)
 	$(Q)tests/bench/run $(B)
 
+demo: all
+	$(Q)testdata/shop/demo
+
 deps:
 	apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y $$(sed 's/#.*//' packages.txt)
 
@@ -206,5 +209,5 @@ grammar:
 clean:
 	rm -rf build
 
-.PHONY: all units fuzz fuzzers check check-unit check-e2e asan tsan layers lint bench deps install uninstall grammar clean FORCE
+.PHONY: all units fuzz fuzzers check check-unit check-e2e asan tsan layers lint bench demo deps install uninstall grammar clean FORCE
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
