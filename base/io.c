@@ -56,7 +56,8 @@ int io_read_fd(int fd, const char *what, struct sb *b, struct err **err)
 		if (!k)
 			break;
 		if (!want)
-			return err_set(err, ERR_LIMIT, "read '%s': it is larger than %zu bytes", what, b->max);
+			return err_set(err, ERR_LIMIT, "read '%s': it is larger than %zu bytes",
+				       what, b->max);
 		b->n += (size_t)k;
 	}
 	sb_add(b, "", 0);
@@ -79,21 +80,26 @@ int io_read_file(int dirfd, const char *path, struct sb *b, struct err **err)
 static int sync_parent(int dirfd, const char *path, struct err **err)
 {
 	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *dir = slash ? xstrndup(path, slash == path ? 1 : (size_t)(slash - path)) : xstrdup(".");
+	_cleanup_free_ char *dir =
+		slash ? xstrndup(path, slash == path ? 1 : (size_t)(slash - path)) : xstrdup(".");
 	_cleanup_close_ int fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fsync(fd) < 0)
 		return err_sys(err, "sync folder '%s'", dir);
 	return 0;
 }
 
-int io_replace_file(int dirfd, const char *path, struct str data, mode_t mode, bool durable, struct err **err)
+int io_replace_file(int dirfd, const char *path, struct str data, mode_t mode, bool durable,
+		    struct err **err)
 {
 	static unsigned counter;
-	_cleanup_free_ char *tmp = xasprintf("%s.tmp.%d.%u", path, (int)getpid(), __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
-	_cleanup_close_ int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_free_ char *tmp = xasprintf("%s.tmp.%d.%u", path, (int)getpid(),
+					     __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
+	_cleanup_close_ int fd =
+		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(err, "create '%s'", tmp);
-	if (io_write_full(fd, data.p, data.n) < 0 || fchmod(fd, mode) < 0 || (durable && fdatasync(fd) < 0)) {
+	if (io_write_full(fd, data.p, data.n) < 0 || fchmod(fd, mode) < 0 ||
+	    (durable && fdatasync(fd) < 0)) {
 		err_sys(err, "write '%s'", tmp);
 		unlinkat(dirfd, tmp, 0);
 		return -1;
@@ -121,14 +127,14 @@ int io_mkdirs(int dirfd, const char *path, mode_t mode, struct err **err)
 	return 0;
 }
 
-/* A removal while it runs. Folders deeper than REMOVE_DEPTH are moved up to the top, to be met again there: a tree of any depth takes
- * a bounded number of descriptors. */
+/* A removal while it runs. Folders deeper than REMOVE_DEPTH are moved up to the top, to be met
+ * again there: a tree of any depth takes a bounded number of descriptors. */
 enum { REMOVE_DEPTH = 64 };
 
 struct removal {
-	dev_t dev;               /* nothing on other devices is touched */
+	dev_t dev; /* nothing on other devices is touched */
 	int top;
-	unsigned long moved;     /* folders moved to the top so far: their names there */
+	unsigned long moved; /* folders moved to the top so far: their names there */
 };
 
 static int move_up(struct removal *r, int at, const char *name, struct err **err)
@@ -157,18 +163,22 @@ static int remove_content(struct removal *r, int fd, unsigned depth, struct err 
 			return errno ? err_sys(err, "read folder") : 0;
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
-		if (e->d_type != DT_DIR && (unlinkat(dirfd(d), e->d_name, 0) == 0 || errno == ENOENT))
+		if (e->d_type != DT_DIR &&
+		    (unlinkat(dirfd(d), e->d_name, 0) == 0 || errno == ENOENT))
 			continue;
 		if (e->d_type != DT_DIR && errno != EISDIR && errno != EPERM)
 			return err_sys(err, "remove '%s'", e->d_name);
-		_cleanup_close_ int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		_cleanup_close_ int sub = openat(dirfd(d), e->d_name,
+						 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		struct stat st;
 		if (sub < 0 && errno == ENOENT)
 			continue;
 		if (sub < 0 || fstat(sub, &st) < 0)
 			return err_sys(err, "open folder '%s'", e->d_name);
 		if (st.st_dev != r->dev)
-			return err_set(err, ERR_DENIED, "remove '%s': another file system is mounted there", e->d_name);
+			return err_set(err, ERR_DENIED,
+				       "remove '%s': another file system is mounted there",
+				       e->d_name);
 		if (depth == REMOVE_DEPTH) {
 			if (move_up(r, dirfd(d), e->d_name, err) < 0)
 				return -1;
@@ -185,7 +195,8 @@ int io_remove_tree(int dirfd, const char *path, struct err **err)
 {
 	if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
 		return 0;
-	_cleanup_close_ int top = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int top =
+		openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 	if (top < 0 || fstat(top, &st) < 0)
 		return err_sys(err, "remove '%s'", path);
@@ -353,7 +364,8 @@ int io_copy(struct source *from, struct sink *to, uint64_t max, uint64_t *ret_n,
 			break;
 		total += (uint64_t)k;
 		if (total > max)
-			return err_set(err, ERR_LIMIT, "more than %llu bytes", (unsigned long long)max);
+			return err_set(err, ERR_LIMIT, "more than %llu bytes",
+				       (unsigned long long)max);
 		if (io_write(to, buf, (size_t)k) < 0)
 			return err_move(err, STEAL(to->err));
 	}

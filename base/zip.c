@@ -20,7 +20,9 @@ enum zip_kind zip_detect(const void *p, size_t n)
 		{ "\x1f\x8b\x08", 3, ZIP_GZIP },
 		{ "\x28\xb5\x2f\xfd", 4, ZIP_ZSTD },
 		{ "BZh", 3, ZIP_BZIP2 },
-		{ "\xfd" "7zXZ", 6, ZIP_XZ },
+		{ "\xfd"
+		  "7zXZ",
+		  6, ZIP_XZ },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
 		if (n >= table[i].n && !memcmp(p, table[i].magic, table[i].n))
@@ -35,7 +37,7 @@ enum zip_kind zip_detect(const void *p, size_t n)
 const char *zip_form(enum zip_kind kind)
 {
 #define TEXT_(x) #x
-#define TEXT(x)	 TEXT_(x)
+#define TEXT(x) TEXT_(x)
 	switch (kind) {
 	case ZIP_GZIP:
 		return "gzip-1/isal-" TEXT(ISAL_MAJOR_VERSION) "." TEXT(ISAL_MINOR_VERSION);
@@ -54,8 +56,8 @@ struct unzip {
 	enum zip_kind kind;
 	uint8_t *in;
 	size_t in_pos, in_n;
-	bool in_end;            /* `from` has given its last byte */
-	bool between;           /* at the border of two members or frames */
+	bool in_end;  /* `from` has given its last byte */
+	bool between; /* at the border of two members or frames */
 	struct inflate_state gz;
 	ZSTD_DCtx *zd;
 };
@@ -76,7 +78,8 @@ static int refill(struct unzip *u)
 
 static int damaged(struct unzip *u, const char *what)
 {
-	return err_set(&u->source.err, ERR_INTEGRITY, "decompress %s: %s", u->kind == ZIP_GZIP ? "gzip" : "zstd", what);
+	return err_set(&u->source.err, ERR_INTEGRITY, "decompress %s: %s",
+		       u->kind == ZIP_GZIP ? "gzip" : "zstd", what);
 }
 
 static ssize_t read_plain(struct unzip *u, void *p, size_t n)
@@ -112,7 +115,8 @@ static ssize_t read_gzip(struct unzip *u, void *p, size_t n)
 		if (u->in_end && u->in_pos == u->in_n) {
 			if (u->between)
 				return 0;
-			/* What is still in the decoder's window may come without input; then no progress means the end is missing. */
+			/* What is still in the decoder's window may come without input; then no
+			 * progress means the end is missing. */
 			s->next_in = u->in;
 			s->avail_in = 0;
 			if (isal_inflate(s) != ISAL_DECOMP_OK || s->avail_out == want)
@@ -128,7 +132,8 @@ static ssize_t read_gzip(struct unzip *u, void *p, size_t n)
 		int r = isal_inflate(s);
 		if (r == ISAL_INCORRECT_CHECKSUM)
 			return damaged(u, "the checksum differs");
-		if (r < 0 || r == ISAL_NEED_DICT || r == ISAL_NAME_OVERFLOW || r == ISAL_COMMENT_OVERFLOW || r == ISAL_EXTRA_OVERFLOW)
+		if (r < 0 || r == ISAL_NEED_DICT || r == ISAL_NAME_OVERFLOW ||
+		    r == ISAL_COMMENT_OVERFLOW || r == ISAL_EXTRA_OVERFLOW)
 			return damaged(u, "the data are not valid");
 		u->in_pos = u->in_n - s->avail_in;
 		u->between = s->block_state == ISAL_BLOCK_FINISH;
@@ -172,7 +177,7 @@ static void unzip_close(struct source *s)
 	struct unzip *u = (struct unzip *)s;
 	struct err *e = NULL;
 	if (io_source_close(u->from, &e) < 0)
-		err_drop(&e);   /* it was moved to ours where a read met it */
+		err_drop(&e); /* it was moved to ours where a read met it */
 	ZSTD_freeDCtx(u->zd);
 	free(u->in);
 	free(u);
@@ -197,7 +202,8 @@ struct source *zip_source(struct source *from, enum zip_kind *ret_kind, struct e
 	u->in_end = u->in_end && !u->in_n;
 	u->kind = zip_detect(u->in, u->in_n);
 	if (u->kind == ZIP_BZIP2 || u->kind == ZIP_XZ) {
-		err_set(err, ERR_UNSUPPORTED, "not supported yet: %s compression", u->kind == ZIP_XZ ? "xz" : "bzip2");
+		err_set(err, ERR_UNSUPPORTED, "not supported yet: %s compression",
+			u->kind == ZIP_XZ ? "xz" : "bzip2");
 		unzip_close(&u->source);
 		return NULL;
 	}
@@ -206,7 +212,9 @@ struct source *zip_source(struct source *from, enum zip_kind *ret_kind, struct e
 		u->gz.crc_flag = ISAL_GZIP;
 	} else if (u->kind == ZIP_ZSTD) {
 		u->zd = ZSTD_createDCtx();
-		if (!u->zd || ZSTD_isError(ZSTD_DCtx_setParameter(u->zd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX)))
+		if (!u->zd ||
+		    ZSTD_isError(
+			    ZSTD_DCtx_setParameter(u->zd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX)))
 			mem_fail();
 	}
 	if (ret_kind)
@@ -223,7 +231,7 @@ struct zip {
 	uint8_t *out;
 	struct isal_zstream gz;
 	uint8_t *gz_level;
-	uint8_t *block;         /* gzip: what waits for a whole block */
+	uint8_t *block; /* gzip: what waits for a whole block */
 	size_t block_n;
 	ZSTD_CCtx *zc;
 };
@@ -247,7 +255,8 @@ static int gzip_run(struct zip *z, const void *p, size_t n, bool end)
 			BUG("isal_deflate refuses its arguments");
 		if (emit(z, z->out, OUT_SIZE - z->gz.avail_out) < 0)
 			return -1;
-	} while (z->gz.avail_in || !z->gz.avail_out || (end && z->gz.internal_state.state != ZSTATE_END));
+	} while (z->gz.avail_in || !z->gz.avail_out ||
+		 (end && z->gz.internal_state.state != ZSTATE_END));
 	return 0;
 }
 
@@ -259,14 +268,16 @@ static int zstd_run(struct zip *z, const void *p, size_t n, bool end)
 		ZSTD_outBuffer out = { z->out, OUT_SIZE, 0 };
 		left = ZSTD_compressStream2(z->zc, &out, &in, end ? ZSTD_e_end : ZSTD_e_continue);
 		if (ZSTD_isError(left))
-			return err_set(&z->sink.err, ERR_IO, "compress zstd: %s", ZSTD_getErrorName(left));
+			return err_set(&z->sink.err, ERR_IO, "compress zstd: %s",
+				       ZSTD_getErrorName(left));
 		if (emit(z, z->out, out.pos) < 0)
 			return -1;
 	} while (end ? left != 0 : in.pos < in.size);
 	return 0;
 }
 
-/* ISA-L's deflate blocks depend on how much it is given at once (tried), so it always gets whole blocks of one size. */
+/* ISA-L's deflate blocks depend on how much it is given at once (tried), so it always gets whole
+ * blocks of one size. */
 static int gzip_blocks(struct zip *z, const void *p, size_t n)
 {
 	while (n) {
@@ -329,19 +340,22 @@ static void zip_close(struct sink *s)
 
 static void gzip_init(struct zip *z, int level)
 {
-	static const uint32_t size[] = { 0, ISAL_DEF_LVL1_DEFAULT, ISAL_DEF_LVL2_DEFAULT, ISAL_DEF_LVL3_DEFAULT };
+	static const uint32_t size[] = { 0, ISAL_DEF_LVL1_DEFAULT, ISAL_DEF_LVL2_DEFAULT,
+					 ISAL_DEF_LVL3_DEFAULT };
 	isal_deflate_init(&z->gz);
 	z->gz.level = (uint32_t)level;
 	z->block = xmalloc(GZIP_BLOCK);
 	z->gz.level_buf_size = size[level];
 	z->gz.level_buf = z->gz_level = xmalloc(size[level]);
-	/* The header is ours, the trailer the library's: nothing of the header is left to its version. */
+	/* The header is ours, the trailer the library's: nothing of the header is left to its
+	 * version. */
 	z->gz.gzip_flag = IGZIP_GZIP_NO_HDR;
 }
 
 static void zstd_init(struct zip *z, int level)
 {
-	/* With workers the bytes depend on the job size, not on how many there are; without they would differ. */
+	/* With workers the bytes depend on the job size, not on how many there are; without they
+	 * would differ. */
 	const struct {
 		ZSTD_cParameter name;
 		int value;

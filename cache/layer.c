@@ -32,8 +32,11 @@ struct chain chain_append(const struct chain *c, const struct layer *top)
 
 const char *layer_kind_text(enum layer_kind kind)
 {
-	static const char *const text[] = { [LAYER_STEP] = "step",       [LAYER_LINK] = "link",     [LAYER_PULLED] = "pulled",
-					    [LAYER_CONTEXT] = "context", [LAYER_FAILED] = "failed" };
+	static const char *const text[] = { [LAYER_STEP] = "step",
+					    [LAYER_LINK] = "link",
+					    [LAYER_PULLED] = "pulled",
+					    [LAYER_CONTEXT] = "context",
+					    [LAYER_FAILED] = "failed" };
 	return text[kind];
 }
 
@@ -46,7 +49,8 @@ char *layer_path(char buf[LAYER_PATH], int64_t id, const char *name)
 int layer_open(struct store *s, int64_t id, const char *name, int *ret_fd, struct err **err)
 {
 	char path[LAYER_PATH];
-	int fd = openat(s->root_fd, layer_path(path, id, name), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(s->root_fd, layer_path(path, id, name),
+			O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return err_sys(err, "open layer %lld", (long long)id);
 	*ret_fd = fd;
@@ -72,7 +76,9 @@ static int insert_row(struct cache *c, int64_t *ret_id, struct err **err)
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0)
 		return -1;
-	struct stmt *s = db_prepare(c, DB_INDEX, "INSERT INTO layer(state, kind, lease) VALUES ('work', 'step', ?)", err);
+	struct stmt *s =
+		db_prepare(c, DB_INDEX,
+			   "INSERT INTO layer(state, kind, lease) VALUES ('work', 'step', ?)", err);
 	if (!s)
 		return -1;
 	db_bind_c(s, cache_store_lease_id(c->store));
@@ -121,13 +127,18 @@ void cache_work_mark_time(struct work *w, struct str path)
 	map_put(&w->marks, path, w);
 }
 
-int layer_root_digest(int fd, struct sb *xattrs, struct stat *st, struct digest *ret, struct err **err)
+int layer_root_digest(int fd, struct sb *xattrs, struct stat *st, struct digest *ret,
+		      struct err **err)
 {
 	if (fstat(fd, st) < 0)
 		return err_sys(err, "stat the root of a layer");
 	if (xattr_read(fd, -1, "", "/", xattrs, err) < 0)
 		return -1;
-	struct entry e = { .path = STR(""), .kind = 'd', .mode = st->st_mode & 07777, .uid = st->st_uid, .gid = st->st_gid };
+	struct entry e = { .path = STR(""),
+			   .kind = 'd',
+			   .mode = st->st_mode & 07777,
+			   .uid = st->st_uid,
+			   .gid = st->st_gid };
 	e.xattrs = sb_str(xattrs);
 	_cleanup_(sb_releasep) struct sb bytes = { 0 };
 	entry_put(&e, 0, &bytes);
@@ -163,7 +174,8 @@ static int write_marks(struct work *w, struct err **err)
 	size_t i = 0;
 	for (struct map_entry *e; (e = map_next(&w->marks, &i));)
 		sb_add(&text, e->key.p, e->key.n + 1);
-	return text.n ? io_replace_file(w->store->root_fd, path, sb_str(&text), 0600, false, err) : 0;
+	return text.n ? io_replace_file(w->store->root_fd, path, sb_str(&text), 0600, false, err)
+		      : 0;
 }
 
 int layer_publish(struct work *w, struct err **err)
@@ -218,8 +230,9 @@ void cache_work_free(struct work *w)
 
 int cache_layer_info(struct cache *c, int64_t id, struct layer_info *ret, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *s =
-		db_prepare(c, DB_INDEX, "SELECT m, diffid, entries, size FROM layer WHERE id = ? AND state = 'ready'", err);
+	_cleanup_(db_donep) struct stmt *s = db_prepare(
+		c, DB_INDEX,
+		"SELECT m, diffid, entries, size FROM layer WHERE id = ? AND state = 'ready'", err);
 	if (!s)
 		return -1;
 	db_bind_int(s, id);
@@ -237,12 +250,14 @@ int cache_layer_info(struct cache *c, int64_t id, struct layer_info *ret, struct
 	return 0;
 }
 
-/* A pulled layer has no data digests to check it by, so one that was not synced before the machine went down is unpacked again. */
+/* A pulled layer has no data digests to check it by, so one that was not synced before the machine
+ * went down is unpacked again. */
 static int find_row(struct cache *c, const struct digest *diffid, int64_t *ret_id, struct err **err)
 {
 	_cleanup_(db_donep) struct stmt *s =
 		db_prepare(c, DB_INDEX,
-			   "SELECT id FROM layer WHERE diffid = ? AND kind = 'pulled' AND state = 'ready' AND bound IS NULL"
+			   "SELECT id FROM layer WHERE diffid = ? AND kind = 'pulled'"
+			   " AND state = 'ready' AND bound IS NULL"
 			   " AND (boot IS NULL OR boot = ?)",
 			   err);
 	if (!s)
@@ -255,7 +270,8 @@ static int find_row(struct cache *c, const struct digest *diffid, int64_t *ret_i
 	return r;
 }
 
-int cache_layer_find(struct cache *c, const struct digest *diffid, bool *ret_found, struct layer *ret, struct err **err)
+int cache_layer_find(struct cache *c, const struct digest *diffid, bool *ret_found,
+		     struct layer *ret, struct err **err)
 {
 	struct layer l = { .diffid = *diffid };
 	bool live = false;

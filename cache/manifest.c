@@ -88,7 +88,7 @@ struct manifest_writer {
 	int dirfd, fd;
 	char *name, *tmp;
 	struct sb raw;
-	struct sb last;              /* path of the entry before */
+	struct sb last; /* path of the entry before */
 	char *packed;
 	ZSTD_CCtx *zc;
 	struct digester m;
@@ -124,7 +124,8 @@ static int flush(struct manifest_writer *w, struct err **err)
 {
 	if (!w->raw.n)
 		return 0;
-	size_t n = ZSTD_compress2(w->zc, w->packed, ZSTD_compressBound(MANIFEST_FRAME_MAX), w->raw.p, w->raw.n);
+	size_t n = ZSTD_compress2(w->zc, w->packed, ZSTD_compressBound(MANIFEST_FRAME_MAX),
+				  w->raw.p, w->raw.n);
 	if (ZSTD_isError(n))
 		BUG("manifest frame of %zu bytes: %s", w->raw.n, ZSTD_getErrorName(n));
 	if (io_write_full(w->fd, w->packed, n) < 0)
@@ -138,11 +139,13 @@ int manifest_writer_add(struct manifest_writer *w, const struct entry *e, struct
 	if (w->any && entry_path_cmp(sb_str(&w->last), e->path) >= 0)
 		BUG("manifest out of order: '%.*s'", STR_ARG(e->path));
 	if (e->path.n > PATH_BYTES_MAX || e->link.n > PATH_BYTES_MAX || e->xattrs.n > XATTR_MAX)
-		return err_set(err, ERR_LIMIT, "'%.*s': a name or attribute is too long", STR_ARG(e->path));
+		return err_set(err, ERR_LIMIT, "'%.*s': a name or attribute is too long",
+			       STR_ARG(e->path));
 	w->any = true;
 	sb_reset(&w->last);
 	sb_add_str(&w->last, e->path);
-	/* One entry is at most XATTR_MAX and two paths, so a frame stays below MANIFEST_FRAME_MAX. */
+	/* One entry is at most XATTR_MAX and two paths, so a frame stays below
+	 * MANIFEST_FRAME_MAX. */
 	if (w->raw.n > MANIFEST_FRAME && flush(w, err) < 0)
 		return -1;
 	size_t start = w->raw.n;
@@ -166,14 +169,16 @@ int manifest_writer_add(struct manifest_writer *w, const struct entry *e, struct
 	return 0;
 }
 
-int manifest_writer_end(struct manifest_writer *w, const struct digest *diffid, struct manifest_total *ret, struct err **err)
+int manifest_writer_end(struct manifest_writer *w, const struct digest *diffid,
+			struct manifest_total *ret, struct err **err)
 {
 	struct digest m = digest_peek(&w->m);
 	w->total.diffid = *diffid;
 	if (!w->incomplete)
 		w->total.m = m;
 	digest_put_field(&w->raw, STR("end"));
-	digest_put_field(&w->raw, (struct str){ (const char *)m.b, w->incomplete ? 0 : sizeof(m.b) });
+	digest_put_field(&w->raw,
+			 (struct str){ (const char *)m.b, w->incomplete ? 0 : sizeof(m.b) });
 	digest_put_field(&w->raw, (struct str){ (const char *)diffid->b, sizeof(diffid->b) });
 	put_number(&w->raw, w->total.entries);
 	put_number(&w->raw, w->total.bytes);
@@ -215,7 +220,7 @@ void manifest_writer_freep(struct manifest_writer **w)
 struct manifest_reader {
 	int fd;
 	char *name;
-	uint64_t offset;             /* of the next frame */
+	uint64_t offset; /* of the next frame */
 	char *raw;
 	size_t raw_n, raw_cap, pos;
 	struct sb last;
@@ -265,7 +270,8 @@ static int next_frame(struct manifest_reader *r, struct err **err)
 			return damaged(r, k ? "a frame is not whole" : "its end is missing", err);
 	}
 	unsigned long long raw_n = ZSTD_getFrameContentSize(packed, packed_n);
-	if (raw_n == ZSTD_CONTENTSIZE_UNKNOWN || raw_n == ZSTD_CONTENTSIZE_ERROR || raw_n > MANIFEST_FRAME_MAX)
+	if (raw_n == ZSTD_CONTENTSIZE_UNKNOWN || raw_n == ZSTD_CONTENTSIZE_ERROR ||
+	    raw_n > MANIFEST_FRAME_MAX)
 		return damaged(r, "a frame is too large", err);
 	if (raw_n > r->raw_cap) {
 		free(r->raw);
@@ -329,8 +335,9 @@ static int read_end(struct manifest_reader *r, const struct str *f, struct err *
 	bool has_m, has_diffid;
 	struct str bytes;
 	struct manifest_total *t = &r->total;
-	if (!take(r, &bytes) || !as_digest(f[1], &has_m, &t->m) || !as_digest(f[2], &has_diffid, &t->diffid) ||
-	    !number(f[3], UINT64_MAX, &t->entries) || !number(bytes, UINT64_MAX, &t->bytes) || r->pos != r->raw_n)
+	if (!take(r, &bytes) || !as_digest(f[1], &has_m, &t->m) ||
+	    !as_digest(f[2], &has_diffid, &t->diffid) || !number(f[3], UINT64_MAX, &t->entries) ||
+	    !number(bytes, UINT64_MAX, &t->bytes) || r->pos != r->raw_n)
 		return damaged(r, "its end is malformed", err);
 	struct digest m = digest_peek(&r->m);
 	if (has_m && !digest_eq(&m, &t->m))
@@ -343,12 +350,17 @@ static int read_end(struct manifest_reader *r, const struct str *f, struct err *
 
 static bool parse(struct entry *e, const struct str *f, struct str time, struct str flags)
 {
-	*e = (struct entry){ .path = f[0], .kind = f[1].p[0], .link = f[7], .group = f[8], .xattrs = f[9] };
+	*e = (struct entry){
+		.path = f[0], .kind = f[1].p[0], .link = f[7], .group = f[8], .xattrs = f[9]
+	};
 	struct str major, minor;
-	if (!strchr("fdlcbpwo", e->kind) || !number32(f[2], &e->mode) || !number32(f[3], &e->uid) || !number32(f[4], &e->gid) ||
-	    !number(f[6], INT64_MAX, &e->size) || !as_digest(f[10], &e->has_data, &e->data) || e->mode > 07777)
+	if (!strchr("fdlcbpwo", e->kind) || !number32(f[2], &e->mode) || !number32(f[3], &e->uid) ||
+	    !number32(f[4], &e->gid) || !number(f[6], INT64_MAX, &e->size) ||
+	    !as_digest(f[10], &e->has_data, &e->data) || e->mode > 07777)
 		return false;
-	if (f[5].n && (!str_cut(f[5], ':', &major, &minor) || !number32(major, &e->major) || !number32(minor, &e->minor)))
+	if (f[5].n &&
+	    (!str_cut(f[5], ':', &major, &minor) || !number32(major, &e->major) ||
+	     !number32(minor, &e->minor)))
 		return false;
 	bool negative = time.n && time.p[0] == '-';
 	uint64_t ns;

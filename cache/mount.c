@@ -1,9 +1,10 @@
 /*
  * Mounting chains of layers: cache_layer_mount() of cache/layer.h.
  *
- * Three forms, by what the kernel takes: descriptors (6.13), one string per layer (6.7), else mount(2) with one string of short
- * names in a throw-away namespace, of which a clone is kept. Strings name layers through /proc/self/fd, so that neither the length
- * nor the characters of the store's path matter (a value has at most 255 characters).
+ * Three forms, by what the kernel takes: descriptors (6.13), one string per layer (6.7), else
+ * mount(2) with one string of short names in a throw-away namespace, of which a clone is kept.
+ * Strings name layers through /proc/self/fd, so that neither the length nor the characters of the
+ * store's path matter (a value has at most 255 characters).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,9 +33,9 @@ static atomic_int best_form = BY_FD;
 struct stack {
 	struct store *store;
 	const struct work *upper;
-	int64_t lower[LOWER_MAX];    /* numbers of the layers, from the top */
+	int64_t lower[LOWER_MAX]; /* numbers of the layers, from the top */
 	size_t n_lower;
-	size_t n;                    /* lower folders: one more where an empty one stands in */
+	size_t n; /* lower folders: one more where an empty one stands in */
 	int upper_fd, work_fd;
 };
 
@@ -52,13 +53,14 @@ static enum form allowed(void)
 	return BY_FD;
 }
 
-/* Lower layer i from the top. An empty folder stands in where overlay wants a layer more than there are. Opened one by one: a deep stack
- * is no reason to run out of descriptors. */
+/* Lower layer i from the top. An empty folder stands in where overlay wants a layer more than there
+ * are. Opened one by one: a deep stack is no reason to run out of descriptors. */
 static int open_lower(const struct stack *s, size_t i)
 {
 	char path[LAYER_PATH];
 	if (i == s->n_lower)
-		return openat(s->store->run_fd, "mnt", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		return openat(s->store->run_fd, "mnt",
+			      O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	layer_path(path, s->lower[i], "fs");
 	return openat(s->store->root_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
@@ -76,8 +78,8 @@ static int open_work(struct stack *s, struct err **err)
 	return s->work_fd < 0 ? err_sys(err, "open folder '%s'", path) : 0;
 }
 
-/* A layer may be in an image twice (an empty one, say), but overlay refuses that. The upper one alone shows the same: whatever the lower
- * has is in it, or hidden by it. */
+/* A layer may be in an image twice (an empty one, say), but overlay refuses that. The upper one
+ * alone shows the same: whatever the lower has is in it, or hidden by it. */
 static void take_chain(struct stack *s, const struct chain *chain)
 {
 	for (size_t i = chain->n; i-- > 0;) {
@@ -131,7 +133,10 @@ static void log_reason(int fs)
 /* 0 with the mount, or -1 with errno. */
 static int mount_new(const struct stack *s, enum form form, int *ret_fd)
 {
-	static const char *const options[][2] = { { "metacopy", "off" }, { "redirect_dir", "off" }, { "index", "off" }, { "xino", "auto" } };
+	static const char *const options[][2] = { { "metacopy", "off" },
+						  { "redirect_dir", "off" },
+						  { "index", "off" },
+						  { "xino", "auto" } };
 	_cleanup_close_ int fs = fsopen("overlay", FSOPEN_CLOEXEC);
 	if (fs < 0)
 		return -1;
@@ -146,8 +151,10 @@ static int mount_new(const struct stack *s, enum form form, int *ret_fd)
 		bad = set_layer(fs, form, "lowerdir+", fd) < 0;
 	}
 	if (!bad && s->upper)
-		bad = set_layer(fs, form, "upperdir", s->upper_fd) < 0 || set_layer(fs, form, "workdir", s->work_fd) < 0 ||
-		      (!s->upper->lasting && fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0);
+		bad = set_layer(fs, form, "upperdir", s->upper_fd) < 0 ||
+			set_layer(fs, form, "workdir", s->work_fd) < 0 ||
+			(!s->upper->lasting &&
+			 fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0);
 	if (bad || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
 		int sys = errno;
 		log_reason(fs);
@@ -164,20 +171,24 @@ static int mount_new(const struct stack *s, enum form form, int *ret_fd)
 /* ---- before 6.7 */
 
 struct ns_job {
-	const char *layers, *mnt;    /* absolute paths */
+	const char *layers, *mnt; /* absolute paths */
 	struct sb options;
 	bool read_only;
 	int fd, sys;
 };
 
-/* A thread of its own: the namespace and the working folder die with it, those of the process stay as they are. */
+/* A thread of its own: the namespace and the working folder die with it, those of the process stay
+ * as they are. */
 static void *in_namespace(void *arg)
 {
 	struct ns_job *j = arg;
 	j->fd = -1;
-	/* chdir() is banned for what it does to a process; after unshare() this is the thread's own. */
-	if (unshare(CLONE_NEWNS) == 0 && mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 && syscall(SYS_chdir, j->layers) == 0 &&
-	    mount("overlay", j->mnt, "overlay", j->read_only ? MS_RDONLY : 0, sb_c(&j->options)) == 0)
+	/* chdir() is banned for what it does to a process; after unshare() this is the thread's
+	 * own. */
+	if (unshare(CLONE_NEWNS) == 0 && mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
+	    syscall(SYS_chdir, j->layers) == 0 &&
+	    mount("overlay", j->mnt, "overlay", j->read_only ? MS_RDONLY : 0, sb_c(&j->options)) ==
+		    0)
 		j->fd = open_tree(AT_FDCWD, j->mnt, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	j->sys = errno;
 	return NULL;
@@ -196,8 +207,8 @@ static void ns_options(const struct stack *s, const char *mnt, struct sb *out)
 {
 	sb_add_c(out, "metacopy=off,redirect_dir=off,index=off,xino=auto");
 	if (s->upper)
-		sb_printf(out, "%s,upperdir=../%s/fs,workdir=../%s/work", s->upper->lasting ? "" : ",volatile", s->upper->path,
-			  s->upper->path);
+		sb_printf(out, "%s,upperdir=../%s/fs,workdir=../%s/work",
+			  s->upper->lasting ? "" : ",volatile", s->upper->path, s->upper->path);
 	sb_add_c(out, ",lowerdir=");
 	for (size_t i = 0; i < s->n_lower; i++)
 		sb_printf(out, "%lld/fs:", (long long)s->lower[i]);
@@ -208,8 +219,10 @@ static void ns_options(const struct stack *s, const char *mnt, struct sb *out)
 
 static int mount_in_namespace(const struct stack *s, int *ret_fd)
 {
-	_cleanup_close_ int layers_fd = openat(s->store->root_fd, "layers", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int mnt_fd = openat(s->store->run_fd, "mnt", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int layers_fd =
+		openat(s->store->root_fd, "layers", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int mnt_fd =
+		openat(s->store->run_fd, "mnt", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (layers_fd < 0 || mnt_fd < 0)
 		return -1;
 	_cleanup_free_ char *layers = path_of(layers_fd), *mnt = path_of(mnt_fd);
@@ -243,7 +256,8 @@ static int mount_stack(const struct stack *s, int *ret_fd, struct err **err)
 				atomic_store_explicit(&best_form, form, memory_order_relaxed);
 			return 0;
 		}
-		/* EINVAL, EBADF: the kernel does not know this form (or not this stack, which the last form will say). */
+		/* EINVAL, EBADF: the kernel does not know this form (or not this stack, which the
+		 * last form will say). */
 		if (errno != EINVAL && errno != EBADF && errno != ENOSYS)
 			return err_sys(err, "mount overlay");
 	}
@@ -252,10 +266,12 @@ static int mount_stack(const struct stack *s, int *ret_fd, struct err **err)
 	return 0;
 }
 
-int cache_layer_mount(struct cache *c, const struct chain *chain, const struct work *upper, int *ret_fd, struct err **err)
+int cache_layer_mount(struct cache *c, const struct chain *chain, const struct work *upper,
+		      int *ret_fd, struct err **err)
 {
 	if (chain->n > LOWER_MAX)
-		return err_set(err, ERR_LIMIT, "%zu layers are more than the %d that overlay takes", chain->n, LOWER_MAX);
+		return err_set(err, ERR_LIMIT, "%zu layers are more than the %d that overlay takes",
+			       chain->n, LOWER_MAX);
 	if (!chain->n && !upper) {
 		int fd = open_tree(c->store->run_fd, "mnt", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 		if (fd < 0)

@@ -14,7 +14,7 @@ struct pipe {
 	struct sink *to;
 	char *block[BLOCKS];
 	size_t n[BLOCKS];
-	unsigned head, tail;         /* blocks given and taken so far */
+	unsigned head, tail; /* blocks given and taken so far */
 	bool end, failed, running;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -192,7 +192,9 @@ static void digest_close(struct sink *s)
 struct sink *pipe_digest(struct sink *to, struct digest *ret)
 {
 	struct digest_sink *d = xcalloc(1, sizeof(*d));
-	d->sink = (struct sink){ .write = digest_write, .finish = digest_finish, .close = digest_close };
+	d->sink = (struct sink){ .write = digest_write,
+				 .finish = digest_finish,
+				 .close = digest_close };
 	d->to = to;
 	d->ret = ret;
 	digest_begin(&d->h);
@@ -202,7 +204,7 @@ struct sink *pipe_digest(struct sink *to, struct digest *ret)
 struct digest_source {
 	struct source source;
 	struct source *from;
-	struct sink *pipe;           /* into a pipe_digest() */
+	struct sink *pipe; /* into a pipe_digest() */
 	struct digest digest;
 };
 

@@ -22,13 +22,13 @@ struct group {
 };
 
 struct name {
-	unsigned at;                 /* offset in names */
+	unsigned at; /* offset in names */
 	unsigned char type;
 };
 
 struct folder {
-	int fd;                      /* -1: closed for now, opened again by its path */
-	size_t path_n;               /* its path is the first so many bytes of walk.path */
+	int fd;        /* -1: closed for now, opened again by its path */
+	size_t path_n; /* its path is the first so many bytes of walk.path */
 	struct sb names;
 	VEC(struct name) v;
 	size_t next;
@@ -39,12 +39,13 @@ struct walk {
 	int fs_fd;
 	struct sb path, xattrs, link;
 	VEC(struct folder) stack;
-	struct map groups;           /* (dev, ino) → struct group; forgotten once all names were seen */
+	struct map groups; /* (dev, ino) → struct group; forgotten once all names were seen */
 };
 
 static int by_name(const void *a, const void *b, void *names)
 {
-	return strcmp((const char *)names + ((const struct name *)a)->at, (const char *)names + ((const struct name *)b)->at);
+	return strcmp((const char *)names + ((const struct name *)a)->at,
+		      (const char *)names + ((const struct name *)b)->at);
 }
 
 static int read_names(struct folder *f, const char *what, struct err **err)
@@ -68,10 +69,13 @@ static int read_names(struct folder *f, const char *what, struct err **err)
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
 		if (!strncmp(e->d_name, ".wh.", 4))
-			return err_set(err, ERR_INVALID, "the step made '%s/%s': names that begin with .wh. mean deletions in an image layer",
-				       what, e->d_name);
+			return err_set(
+				err, ERR_INVALID,
+				"the step made '%s/%s': names that begin with .wh. mean deletions in an image layer",
+				what, e->d_name);
 		if (f->names.n > UINT32_MAX / 2)
-			return err_set(err, ERR_LIMIT, "read folder '%s': it has too many names", what);
+			return err_set(err, ERR_LIMIT, "read folder '%s': it has too many names",
+				       what);
 		VEC_PUSH(&f->v, ((struct name){ (unsigned)f->names.n, e->d_type }));
 		sb_add(&f->names, e->d_name, strlen(e->d_name) + 1);
 	}
@@ -88,7 +92,8 @@ static int top_fd(struct walk *w, struct err **err)
 		return f->fd;
 	_cleanup_free_ char *path = xstrndup(sb_c(&w->path), f->path_n);
 	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+					RESOLVE_NO_MAGICLINKS };
 	f->fd = (int)syscall(SYS_openat2, w->fs_fd, path, &how, sizeof(how));
 	return f->fd >= 0 ? f->fd : err_sys(err, "open folder '%s'", path);
 }
@@ -116,7 +121,8 @@ static void pop(struct walk *w)
 	w->stack.n--;
 }
 
-/* Sets e->group and forgets the group with its last name. `first` stays valid until the next call. */
+/* Sets e->group and forgets the group with its last name. `first` stays valid until the next
+ * call. */
 static void find_group(struct walk *w, const struct stat *st, struct entry *e, char **first)
 {
 	free(*first);
@@ -159,10 +165,12 @@ static char kind_of(const struct stat *st)
 	}
 }
 
-static int read_link(struct walk *w, int dirfd, const char *name, const struct stat *st, struct entry *e, struct err **err)
+static int read_link(struct walk *w, int dirfd, const char *name, const struct stat *st,
+		     struct entry *e, struct err **err)
 {
 	sb_reset(&w->link);
-	size_t room = st->st_size > 0 && st->st_size < PATH_BYTES_MAX ? (size_t)st->st_size + 1 : PATH_BYTES_MAX + 1;
+	size_t room = st->st_size > 0 && st->st_size < PATH_BYTES_MAX ? (size_t)st->st_size + 1
+								      : PATH_BYTES_MAX + 1;
 	char *p = sb_reserve(&w->link, room);
 	ssize_t n = readlinkat(dirfd, name, p, room);
 	if (n < 0)
@@ -190,21 +198,25 @@ static void fill(struct entry *e, const struct stat *st)
 }
 
 /* Gives one entry; an open descriptor of a folder in *ret_dir. */
-static int visit(struct walk *w, int dirfd, const char *name, char **group, int *ret_dir, struct err **err)
+static int visit(struct walk *w, int dirfd, const char *name, char **group, int *ret_dir,
+		 struct err **err)
 {
 	struct stat st;
 	struct entry e = { .path = sb_str(&w->path) };
 	if (w->path.n > PATH_BYTES_MAX)
-		return err_set(err, ERR_LIMIT, "the path '%.200s…' is longer than %d bytes", w->path.p, PATH_BYTES_MAX);
+		return err_set(err, ERR_LIMIT, "the path '%.200s…' is longer than %d bytes",
+			       w->path.p, PATH_BYTES_MAX);
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, "stat '%.*s'", STR_ARG(e.path));
 	fill(&e, &st);
 	if (!e.kind)
-		return 0;   /* a socket */
+		return 0; /* a socket */
 	_cleanup_close_ int fd = -1;
 	bool wants_fd = e.kind == 'd' || (e.kind == 'f' && !w->s->no_open);
 	if (wants_fd)
-		fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (e.kind == 'd' ? O_DIRECTORY : 0));
+		fd = openat(dirfd, name,
+			    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
+				    (e.kind == 'd' ? O_DIRECTORY : 0));
 	if (wants_fd && fd < 0)
 		return err_sys(err, "open '%.*s'", STR_ARG(e.path));
 	if (e.kind != 'w' && xattr_read(fd, dirfd, name, sb_c(&w->path), &w->xattrs, err) < 0)

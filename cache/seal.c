@@ -1,7 +1,9 @@
 /*
- * Sealing layers and writing their tars: cache_layer_seal(), cache_layer_tar(), cache_layer_check().
+ * Sealing layers and writing their tars: cache_layer_seal(), cache_layer_tar(),
+ * cache_layer_check().
  *
- * One pass reads each file once: its bytes go to the file's digest on this thread and, through a pipe, to the tar's digest on another.
+ * One pass reads each file once: its bytes go to the file's digest on this thread and, through a
+ * pipe, to the tar's digest on another.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +35,8 @@ struct seal {
 };
 
 /* Reads the data of a file of `size` bytes into the tar and, where `h` is given, its digest. */
-static int read_data(struct tar_writer *tar, char *buf, int fd, uint64_t size, struct digester *h, struct err **err)
+static int read_data(struct tar_writer *tar, char *buf, int fd, uint64_t size, struct digester *h,
+		     struct err **err)
 {
 	for (uint64_t left = size; left;) {
 		ssize_t n = read(fd, buf, left < READ_SIZE ? (size_t)left : READ_SIZE);
@@ -62,7 +65,8 @@ static int seal_file(struct seal *s, struct entry *e, int fd, bool to_tar, struc
 	return r < 0 ? err_wrap(err, "hash '%.*s'", STR_ARG(e->path)) : 0;
 }
 
-static int seal_entry(void *arg, struct entry *e, int dirfd, const char *name, int fd, struct err **err)
+static int seal_entry(void *arg, struct entry *e, int dirfd, const char *name, int fd,
+		      struct err **err)
 {
 	struct seal *s = arg;
 	(void)dirfd;
@@ -102,13 +106,15 @@ static int look_at_root(struct seal *s, int fs, struct err **err)
 	struct digest before, now;
 	struct stat st;
 	_cleanup_(sb_releasep) struct sb xattrs = { 0 };
-	bool noted = fgetxattr(fs, LAYER_ROOT_XATTR, before.b, sizeof(before.b)) == sizeof(before.b);
+	bool noted =
+		fgetxattr(fs, LAYER_ROOT_XATTR, before.b, sizeof(before.b)) == sizeof(before.b);
 	if (layer_root_digest(fs, &xattrs, &st, &now, err) < 0)
 		return -1;
 	if (noted)
 		s->changed_root = !digest_eq(&before, &now);
 	else
-		s->changed_root = st.st_uid || st.st_gid || (st.st_mode & 07777) != 0755 || xattrs.n;
+		s->changed_root =
+			st.st_uid || st.st_gid || (st.st_mode & 07777) != 0755 || xattrs.n;
 	return 0;
 }
 
@@ -119,13 +125,16 @@ static int seal_folder(struct seal *s, int dir, struct manifest_total *ret, stru
 		return err_sys(err, "open folder 'fs'");
 	if (read_marks(s, dir, err) < 0 || look_at_root(s, fs, err) < 0)
 		return -1;
-	_cleanup_(manifest_writer_freep) struct manifest_writer *m = s->manifest = manifest_writer_new(dir, "manifest", err);
+	_cleanup_(manifest_writer_freep) struct manifest_writer *m = s->manifest =
+		manifest_writer_new(dir, "manifest", err);
 	if (!m)
 		return -1;
 	struct digest diffid;
 	struct sink *sink = pipe_sink(pipe_digest(NULL, &diffid));
 	tar_writer_init(&s->tar, sink);
-	const struct scan scan = { .entry = seal_entry, .early = seal_early, .arg = s, .root = true };
+	const struct scan scan = {
+		.entry = seal_entry, .early = seal_early, .arg = s, .root = true
+	};
 	int r = scan_run(fs, &scan, err);
 	if (!r)
 		r = tar_writer_end(&s->tar, err);
@@ -147,7 +156,8 @@ static int set_ready(struct cache *c, int64_t id, const struct manifest_total *t
 	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0)
 		return -1;
 	struct stmt *s = db_prepare(c, DB_INDEX,
-				    "UPDATE layer SET state = 'ready', diffid = ?, m = ?, size = ?, entries = ?, boot = ?"
+				    "UPDATE layer SET state = 'ready', diffid = ?, m = ?, size = ?,"
+				    " entries = ?, boot = ?"
 				    " WHERE id = ? AND state <> 'dead'",
 				    err);
 	if (!s)
@@ -178,7 +188,8 @@ int layer_seal_folder(int dir, int64_t started_ns, struct manifest_total *ret, s
 	return r;
 }
 
-int cache_layer_seal(struct cache *c, int64_t id, int64_t started_ns, struct layer_info *ret, struct err **err)
+int cache_layer_seal(struct cache *c, int64_t id, int64_t started_ns, struct layer_info *ret,
+		     struct err **err)
 {
 	_cleanup_close_ int dir = -1;
 	if (layer_open(c->store, id, "", &dir, err) < 0)
@@ -190,14 +201,16 @@ int cache_layer_seal(struct cache *c, int64_t id, int64_t started_ns, struct lay
 		r = set_ready(c, id, &t, err);
 	if (r < 0)
 		return err_wrap(err, "seal layer %lld", (long long)id);
-	*ret = (struct layer_info){ .m = t.m, .diffid = t.diffid, .entries = t.entries, .bytes = t.bytes };
+	*ret = (struct layer_info){
+		.m = t.m, .diffid = t.diffid, .entries = t.entries, .bytes = t.bytes
+	};
 	return 0;
 }
 
 /* ---- tar by manifest */
 
 struct whiteouts {
-	VEC(char *) v;               /* in the order of the manifest */
+	VEC(char *) v; /* in the order of the manifest */
 };
 
 static void whiteouts_release(struct whiteouts *w)
@@ -221,8 +234,8 @@ static int by_folder(const void *a, const void *b)
 	return c ? c : entry_path_cmp(x, y);
 }
 
-/* A folder's whiteouts come before its other children, so they are collected first: the one thing whose memory grows with a layer,
- * and only with what it deletes. */
+/* A folder's whiteouts come before its other children, so they are collected first: the one thing
+ * whose memory grows with a layer, and only with what it deletes. */
 static int collect_whiteouts(int dir, struct whiteouts *ret, struct err **err)
 {
 	_cleanup_(manifest_closep) struct manifest_reader *m = manifest_open(dir, "manifest", err);
@@ -251,9 +264,11 @@ static size_t first_in(const struct whiteouts *w, struct str dir)
 	return lo;
 }
 
-static int put_whiteouts(struct tar_writer *tar, const struct whiteouts *w, struct str dir, struct err **err)
+static int put_whiteouts(struct tar_writer *tar, const struct whiteouts *w, struct str dir,
+			 struct err **err)
 {
-	for (size_t i = first_in(w, dir); i < w->v.n && str_eq(dir_of(str_c(w->v.v[i])), dir); i++) {
+	for (size_t i = first_in(w, dir); i < w->v.n && str_eq(dir_of(str_c(w->v.v[i])), dir);
+	     i++) {
 		struct entry e = { .path = str_c(w->v.v[i]), .kind = 'w' };
 		bool data;
 		if (tar_writer_add(tar, &e, &data, err) < 0)
@@ -265,23 +280,27 @@ static int put_whiteouts(struct tar_writer *tar, const struct whiteouts *w, stru
 static int open_file(int fs, struct str path)
 {
 	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+					RESOLVE_NO_MAGICLINKS };
 	_cleanup_free_ char *p = str_dup(path);
 	return (int)syscall(SYS_openat2, fs, p, &how, sizeof(how));
 }
 
-static int put_file(struct tar_writer *tar, char *buf, int fs, const struct entry *e, struct err **err)
+static int put_file(struct tar_writer *tar, char *buf, int fs, const struct entry *e,
+		    struct err **err)
 {
 	struct stat st;
 	_cleanup_close_ int fd = open_file(fs, e->path);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, "open '%.*s'", STR_ARG(e->path));
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != e->size)
-		return err_set(err, ERR_INTEGRITY, "'%.*s' is not what the manifest says", STR_ARG(e->path));
+		return err_set(err, ERR_INTEGRITY, "'%.*s' is not what the manifest says",
+			       STR_ARG(e->path));
 	return read_data(tar, buf, fd, e->size, NULL, err);
 }
 
-static int put_all(struct tar_writer *tar, char *buf, int dir, const struct whiteouts *w, struct err **err)
+static int put_all(struct tar_writer *tar, char *buf, int dir, const struct whiteouts *w,
+		   struct err **err)
 {
 	_cleanup_close_ int fs = openat(dir, "fs", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fs < 0)
@@ -298,7 +317,8 @@ static int put_all(struct tar_writer *tar, char *buf, int dir, const struct whit
 		first = false;
 		if (e.kind == 'w')
 			continue;
-		if (tar_writer_add(tar, &e, &data, err) < 0 || (data && put_file(tar, buf, fs, &e, err) < 0))
+		if (tar_writer_add(tar, &e, &data, err) < 0 ||
+		    (data && put_file(tar, buf, fs, &e, err) < 0))
 			return -1;
 		if ((e.kind == 'd' || e.kind == 'o') && put_whiteouts(tar, w, e.path, err) < 0)
 			return -1;
@@ -328,7 +348,7 @@ int cache_layer_tar(struct cache *c, int64_t id, struct sink *to, struct err **e
 
 struct check {
 	struct manifest_reader *m;
-	struct entry want;           /* the manifest's next one */
+	struct entry want; /* the manifest's next one */
 	bool has;
 	bool data;
 	char *buf;
@@ -365,10 +385,12 @@ static bool same(const struct entry *a, const struct entry *b)
 	p.has_data = q.has_data = false;
 	entry_put(&p, 0, &x);
 	entry_put(&q, 0, &y);
-	return str_eq(sb_str(&x), sb_str(&y)) && (a->kind == 'w' || !a->path.n || a->mtime_ns == b->mtime_ns);
+	return str_eq(sb_str(&x), sb_str(&y)) &&
+		(a->kind == 'w' || !a->path.n || a->mtime_ns == b->mtime_ns);
 }
 
-static int check_entry(void *arg, struct entry *e, int dirfd, const char *name, int fd, struct err **err)
+static int check_entry(void *arg, struct entry *e, int dirfd, const char *name, int fd,
+		       struct err **err)
 {
 	struct check *k = arg;
 	(void)dirfd;
@@ -417,13 +439,16 @@ static int check_folder(struct check *k, int dir, struct err **err)
 	return 0;
 }
 
-int cache_layer_check(struct cache *c, int64_t id, bool data, void (*say)(void *arg, const char *text), void *arg, size_t *ret_bad,
+int cache_layer_check(struct cache *c, int64_t id, bool data,
+		      void (*say)(void *arg, const char *text), void *arg, size_t *ret_bad,
 		      struct err **err)
 {
-	struct check k = { .data = data, .buf = xmalloc(READ_SIZE), .say = say, .arg = arg, .id = id };
+	struct check k = {
+		.data = data, .buf = xmalloc(READ_SIZE), .say = say, .arg = arg, .id = id
+	};
 	_cleanup_close_ int dir = -1;
 	_cleanup_(err_dropp) struct err *e = NULL;
-	(void)err;   /* whatever can't be read is a finding */
+	(void)err; /* whatever can't be read is a finding */
 	if (layer_open(c->store, id, "", &dir, &e) < 0 || check_folder(&k, dir, &e) < 0)
 		finding(&k, STR(""), e->msg);
 	manifest_close(k.m);

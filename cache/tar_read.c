@@ -19,7 +19,8 @@
 
 enum { READ_SIZE = 256 * 1024, HEADER_MAX = 4 << 20 };
 
-const struct tar_limits tar_default_limits = { 10000000, UINT64_C(1) << 40, 2000, UINT64_C(4) << 30 };
+const struct tar_limits tar_default_limits = { 10000000, UINT64_C(1) << 40, 2000,
+					       UINT64_C(4) << 30 };
 
 struct unpack {
 	const struct tar_read *t;
@@ -29,12 +30,12 @@ struct unpack {
 	char *buf;
 	uint64_t raw, header_start; /* bytes read; where the header at hand began */
 	bool in_header;
-	struct err *err;            /* of the read callback */
-	uint64_t bytes;             /* sizes of files so far */
-	struct sb path, shown;      /* of the entry, clean; and for messages */
-	struct sb parent;           /* path of the folder that parent_fd is; valid while parent_fd >= 0 */
+	struct err *err;       /* of the read callback */
+	uint64_t bytes;        /* sizes of files so far */
+	struct sb path, shown; /* of the entry, clean; and for messages */
+	struct sb parent; /* path of the folder that parent_fd is; valid while parent_fd >= 0 */
 	int parent_fd;
-	FILE *times;                /* folders' times, applied at the end: struct dir_time, then the path */
+	FILE *times; /* folders' times, applied at the end: struct dir_time, then the path */
 	struct sb xattrs;
 	struct tar_read_result result;
 };
@@ -81,7 +82,9 @@ static la_ssize_t on_read(struct archive *a, void *data, const void **ret)
 		err_set(&u->err, ERR_LIMIT, "a tar header is larger than %d MiB", HEADER_MAX >> 20);
 		return -1;
 	}
-	if (u->raw / 2 > u->limits->bytes || (u->raw > u->limits->floor && u->t->packed && u->raw / u->limits->ratio > *u->t->packed)) {
+	if (u->raw / 2 > u->limits->bytes ||
+	    (u->raw > u->limits->floor && u->t->packed &&
+	     u->raw / u->limits->ratio > *u->t->packed)) {
 		err_set(&u->err, ERR_LIMIT, "the tar unpacks to far more than it may");
 		return -1;
 	}
@@ -100,7 +103,8 @@ static int archive_failed(struct unpack *u, struct err **err)
 
 /* ---- paths */
 
-/* The clean form of a path inside the root: no leading slash, no "." or ".."; -1 where it would leave the root. */
+/* The clean form of a path inside the root: no leading slash, no "." or ".."; -1 where it would
+ * leave the root. */
 static int clean(const char *raw, struct sb *out)
 {
 	sb_reset(out);
@@ -142,7 +146,8 @@ static int make_implied(struct unpack *u, int at, const char *name, struct err *
 	if (opaque && unlinkat(at, name, 0) < 0)
 		return failed(u, "remove a whiteout", err);
 	if (mkdirat(at, name, 0755) < 0)
-		return errno == EEXIST ? refuse(u, "one of its parents is not a folder", err) : failed(u, "make folder", err);
+		return errno == EEXIST ? refuse(u, "one of its parents is not a folder", err)
+				       : failed(u, "make folder", err);
 	_cleanup_close_ int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fchown(fd, 0, 0) < 0 || fchmod(fd, 0755) < 0)
 		return failed(u, "make folder", err);
@@ -194,7 +199,8 @@ static int open_parent(struct unpack *u, const char **ret_base, struct err **err
 	return u->parent_fd;
 }
 
-/* Removes what is at a name, whatever it is. What the cached folder was opened through may be gone with it. */
+/* Removes what is at a name, whatever it is. What the cached folder was opened through may be gone
+ * with it. */
 static int remove_old(struct unpack *u, int at, const char *base, struct err **err)
 {
 	struct stat st;
@@ -234,7 +240,8 @@ static int owner_of(struct unpack *u, uid_t *uid, gid_t *gid, struct err **err)
 
 static void times_of(struct unpack *u, struct timespec ts[2])
 {
-	ts[0] = ts[1] = (struct timespec){ archive_entry_mtime(u->e), archive_entry_mtime_nsec(u->e) };
+	ts[0] = ts[1] =
+		(struct timespec){ archive_entry_mtime(u->e), archive_entry_mtime_nsec(u->e) };
 }
 
 /* chown, chmod, attributes: chown clears setuid and security.capability, so it comes first. */
@@ -253,7 +260,8 @@ static int set_attributes(struct unpack *u, int fd, struct err **err)
 }
 
 /* The same and the time, for what can't be opened. */
-static int set_attributes_at(struct unpack *u, int at, const char *base, bool has_mode, struct err **err)
+static int set_attributes_at(struct unpack *u, int at, const char *base, bool has_mode,
+			     struct err **err)
 {
 	uid_t uid = 0;
 	gid_t gid = 0;
@@ -268,16 +276,19 @@ static int set_attributes_at(struct unpack *u, int at, const char *base, bool ha
 	if (xattr_write(-1, at, base, sb_str(&u->xattrs), sb_c(&u->path), err) < 0)
 		return -1;
 	times_of(u, ts);
-	return utimensat(at, base, ts, AT_SYMLINK_NOFOLLOW) < 0 ? failed(u, "set its time", err) : 0;
+	return utimensat(at, base, ts, AT_SYMLINK_NOFOLLOW) < 0 ? failed(u, "set its time", err)
+								: 0;
 }
 
 static int note_time(struct unpack *u, struct err **err)
 {
-	struct dir_time d = { archive_entry_mtime(u->e), (uint32_t)archive_entry_mtime_nsec(u->e), (uint32_t)u->path.n };
+	struct dir_time d = { archive_entry_mtime(u->e), (uint32_t)archive_entry_mtime_nsec(u->e),
+			      (uint32_t)u->path.n };
 	if (!u->times) {
 		int fd = openat(u->t->fs_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 		if (fd < 0)
-			fd = memfd_create("times", MFD_CLOEXEC);   /* not every file system has O_TMPFILE */
+			fd = memfd_create("times",
+					  MFD_CLOEXEC); /* not every file system has O_TMPFILE */
 		u->times = fd >= 0 ? fdopen(fd, "w+") : NULL;
 		if (!u->times) {
 			failed(u, "make a temporary file", err);
@@ -286,7 +297,8 @@ static int note_time(struct unpack *u, struct err **err)
 			return -1;
 		}
 	}
-	if (fwrite(&d, sizeof(d), 1, u->times) != 1 || (u->path.n && fwrite(u->path.p, u->path.n, 1, u->times) != 1))
+	if (fwrite(&d, sizeof(d), 1, u->times) != 1 ||
+	    (u->path.n && fwrite(u->path.p, u->path.n, 1, u->times) != 1))
 		return failed(u, "write a temporary file", err);
 	return 0;
 }
@@ -300,11 +312,13 @@ static int apply_times(struct unpack *u, struct err **err)
 	if (fflush(u->times) || fseek(u->times, 0, SEEK_SET))
 		return err_sys(err, "unpack: read back folders' times");
 	while (fread(&d, sizeof(d), 1, u->times) == 1) {
-		if (d.path_n > PATH_BYTES_MAX || (d.path_n && fread(path, d.path_n, 1, u->times) != 1))
+		if (d.path_n > PATH_BYTES_MAX ||
+		    (d.path_n && fread(path, d.path_n, 1, u->times) != 1))
 			return err_sys(err, "unpack: read back folders' times");
 		path[d.path_n] = '\0';
 		/* It may have been replaced by something else, or be gone. */
-		_cleanup_close_ int fd = path_open_in_nofollow(u->t->fs_fd, path, O_RDONLY | O_DIRECTORY, 0);
+		_cleanup_close_ int fd =
+			path_open_in_nofollow(u->t->fs_fd, path, O_RDONLY | O_DIRECTORY, 0);
 		struct timespec ts[2] = { { d.sec, d.ns }, { d.sec, d.ns } };
 		if (fd >= 0 && futimens(fd, ts) < 0)
 			return err_sys(err, "unpack '%s': set its time", path);
@@ -318,8 +332,8 @@ static int count_size(struct unpack *u, uint64_t n, struct err **err)
 {
 	u->bytes += n;
 	if (u->bytes < n || u->bytes > u->limits->bytes)
-		return err_set(err, ERR_LIMIT, "unpack '%s': the layer is larger than %llu bytes", shown(u),
-			       (unsigned long long)u->limits->bytes);
+		return err_set(err, ERR_LIMIT, "unpack '%s': the layer is larger than %llu bytes",
+			       shown(u), (unsigned long long)u->limits->bytes);
 	return 0;
 }
 
@@ -343,7 +357,8 @@ static int copy_data(struct unpack *u, int fd, uint64_t size, struct err **err)
 		if (offset < 0 || (uint64_t)offset > size || n > size - (uint64_t)offset)
 			return refuse(u, "it has more data than its size says", err);
 		for (size_t done = 0; done < n;) {
-			ssize_t k = pwrite(fd, (const char *)p + done, n - done, (off_t)offset + (off_t)done);
+			ssize_t k = pwrite(fd, (const char *)p + done, n - done,
+					   (off_t)offset + (off_t)done);
 			if (k < 0 && errno == EINTR)
 				continue;
 			if (k < 0)
@@ -448,21 +463,25 @@ static int put_node(struct unpack *u, int at, const char *base, struct err **err
 }
 
 /* Opens the folder of a hard link's target and finds it: 1; 0 where it is not there; -1. */
-static int find_target(struct unpack *u, const char *target, int *ret_at, const char **ret_base, struct stat *ret_st, struct err **err)
+static int find_target(struct unpack *u, const char *target, int *ret_at, const char **ret_base,
+		       struct stat *ret_st, struct err **err)
 {
 	const char *slash = strrchr(target, '/');
 	_cleanup_free_ char *dir = slash ? xstrndup(target, (size_t)(slash - target)) : xstrdup("");
 	*ret_base = slash ? slash + 1 : target;
 	_cleanup_close_ int at = path_open_in(u->t->fs_fd, dir, O_RDONLY | O_DIRECTORY, 0);
 	if (at < 0 || fstatat(at, *ret_base, ret_st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : failed(u, "find the target of the hard link", err);
+		return errno == ENOENT || errno == ENOTDIR
+			? 0
+			: failed(u, "find the target of the hard link", err);
 	if (is_whiteout(ret_st))
 		return refuse(u, "the target of the hard link is deleted by this layer", err);
 	*ret_at = STEAL_FD(at);
 	return 1;
 }
 
-static int put_hard_link(struct unpack *u, int at, const char *base, const char *raw, struct err **err)
+static int put_hard_link(struct unpack *u, int at, const char *base, const char *raw,
+			 struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb target = { 0 };
 	if (clean(raw, &target) < 0 || !target.n)
@@ -482,14 +501,16 @@ static int put_hard_link(struct unpack *u, int at, const char *base, const char 
 		return refuse(u, "the target of the hard link does not exist", err);
 	if (S_ISDIR(st.st_mode))
 		return refuse(u, "the target of the hard link is a folder", err);
-	if (fstatat(at, base, &old, AT_SYMLINK_NOFOLLOW) == 0 && old.st_ino == st.st_ino && old.st_dev == st.st_dev)
+	if (fstatat(at, base, &old, AT_SYMLINK_NOFOLLOW) == 0 && old.st_ino == st.st_ino &&
+	    old.st_dev == st.st_dev)
 		return 0;
 	if (remove_old(u, at, base, err) < 0)
 		return -1;
 	return linkat(from, name, at, base, 0) < 0 ? failed(u, "make hard link", err) : 0;
 }
 
-/* A whiteout deletes NAME of lower layers only: what this layer has there stays, as a folder it hides the lower one. */
+/* A whiteout deletes NAME of lower layers only: what this layer has there stays, as a folder it
+ * hides the lower one. */
 static int put_whiteout(struct unpack *u, int at, const char *name, struct err **err)
 {
 	struct stat st;
@@ -498,7 +519,8 @@ static int put_whiteout(struct unpack *u, int at, const char *name, struct err *
 	if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (!S_ISDIR(st.st_mode))
 			return 0;
-		_cleanup_close_ int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		_cleanup_close_ int fd =
+			openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		return fd < 0 ? failed(u, "open folder", err) : xattr_set_opaque(fd, name, err);
 	}
 	return mknodat(at, name, S_IFCHR, 0) < 0 ? failed(u, "make whiteout", err) : 0;
@@ -508,13 +530,15 @@ static int put_opaque(struct unpack *u, int at, struct err **err)
 {
 	/* Overlay does not look at the mark of a layer's root. */
 	if (str_rfind(sb_str(&u->path), '/') == SIZE_MAX)
-		return refuse(u, "not supported yet: a layer that deletes everything below it", err);
+		return refuse(u, "not supported yet: a layer that deletes everything below it",
+			      err);
 	return xattr_set_opaque(at, sb_c(&u->path), err);
 }
 
 enum mark { MARK_NONE, MARK_WHITEOUT, MARK_OPAQUE, MARK_SKIP, MARK_BAD };
 
-/* What the names of a path say: only the last may be a mark; aufs' own files and folders are left out. */
+/* What the names of a path say: only the last may be a mark; aufs' own files and folders are left
+ * out. */
 static enum mark mark_of(struct str path)
 {
 	for (size_t i = 0; i < path.n;) {
@@ -548,7 +572,8 @@ static int put_typed(struct unpack *u, int at, const char *base, struct err **er
 	case AE_IFCHR:
 	case AE_IFBLK:
 	case AE_IFIFO:
-		/* What a folder was opened through may be replaced here: a symlink by a device, a folder by a link. */
+		/* What a folder was opened through may be replaced here: a symlink by a device, a
+		 * folder by a link. */
 		return put_node(u, at, base, err);
 	default:
 		u->result.skipped++;
@@ -569,7 +594,9 @@ static int put_entry(struct unpack *u, struct err **err)
 		return refuse(u, "it leads outside of the layer", err);
 	}
 	if (u->path.n > PATH_BYTES_MAX)
-		return err_set(err, ERR_LIMIT, "tar entry '%.200s…': its name is longer than %d bytes", u->path.p, PATH_BYTES_MAX);
+		return err_set(err, ERR_LIMIT,
+			       "tar entry '%.200s…': its name is longer than %d bytes", u->path.p,
+			       PATH_BYTES_MAX);
 	if (!u->path.n) {
 		sb_add_c(&u->path, "");
 		return put_root(u, err);
@@ -580,7 +607,8 @@ static int put_entry(struct unpack *u, struct err **err)
 		return 0;
 	}
 	if (mark == MARK_BAD)
-		return refuse(u, "names that begin with .wh. mean deletions and can't be folders", err);
+		return refuse(u, "names that begin with .wh. mean deletions and can't be folders",
+			      err);
 	const char *base;
 	int at = open_parent(u, &base, err);
 	if (at < 0)
@@ -604,12 +632,14 @@ static int unpack_all(struct unpack *u, struct err **err)
 		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 			return archive_failed(u, err);
 		if (++u->result.entries > u->limits->entries)
-			return err_set(err, ERR_LIMIT, "the tar has more than %llu entries", (unsigned long long)u->limits->entries);
+			return err_set(err, ERR_LIMIT, "the tar has more than %llu entries",
+				       (unsigned long long)u->limits->entries);
 		if (u->t->cancel && atomic_load_explicit(u->t->cancel, memory_order_relaxed))
 			return err_set(err, ERR_CANCELED, "canceled");
 		if (put_entry(u, err) < 0)
 			return -1;
-		/* A replaced symlink or folder may have been on the way of the cached one: paths through it must be looked up anew. */
+		/* A replaced symlink or folder may have been on the way of the cached one: paths
+		 * through it must be looked up anew. */
 		if (archive_entry_filetype(u->e) != AE_IFREG)
 			forget_parent(u);
 		/* Data that nobody wanted, so that the next header's bytes can be counted. */
@@ -629,19 +659,22 @@ int tar_unpack(const struct tar_read *t, struct tar_read_result *ret, struct err
 {
 	if (lib_archive_load(err) < 0)
 		return -1;
-	struct unpack u = { .t = t, .limits = t->limits ? t->limits : &tar_default_limits, .parent_fd = -1 };
+	struct unpack u = { .t = t,
+			    .limits = t->limits ? t->limits : &tar_default_limits,
+			    .parent_fd = -1 };
 	u.buf = xmalloc(READ_SIZE);
 	u.a = archive_read_new();
 	if (!u.a)
 		mem_fail();
 	int r = -1;
-	if (archive_read_support_format_tar(u.a) != ARCHIVE_OK || archive_read_set_read_callback(u.a, on_read) != ARCHIVE_OK ||
+	if (archive_read_support_format_tar(u.a) != ARCHIVE_OK ||
+	    archive_read_set_read_callback(u.a, on_read) != ARCHIVE_OK ||
 	    archive_read_set_callback_data(u.a, &u) != ARCHIVE_OK)
 		archive_failed(&u, err);
 	else if (archive_read_open1(u.a) == ARCHIVE_OK)
 		r = unpack_all(&u, err);
 	else if (!u.raw && !u.err)
-		r = 0;   /* nothing at all is an empty tar */
+		r = 0; /* nothing at all is an empty tar */
 	else
 		archive_failed(&u, err);
 	archive_read_free(u.a);
@@ -669,7 +702,7 @@ bool tar_detect(const void *p, size_t n)
 	for (int i = 0; i < 512; i++) {
 		uint8_t c = i >= 148 && i < 156 ? ' ' : h[i];
 		sum += c;
-		difference += (int8_t)c;   /* some old tars summed signed characters */
+		difference += (int8_t)c; /* some old tars summed signed characters */
 	}
 	for (int i = 148; i < 156 && h[i]; i++) {
 		if (h[i] == ' ' && digits)

@@ -11,12 +11,25 @@
 
 enum { BLOCK = 512, NAME = 100, PREFIX = 155 };
 
-#define OCTAL7	UINT64_C(07777777)
+#define OCTAL7 UINT64_C(07777777)
 #define OCTAL11 UINT64_C(077777777777)
 
 /* Offsets of the fields of a header. */
-enum { AT_NAME = 0, AT_MODE = 100, AT_UID = 108, AT_GID = 116, AT_SIZE = 124, AT_MTIME = 136, AT_SUM = 148, AT_TYPE = 156, AT_LINK = 157,
-       AT_MAGIC = 257, AT_MAJOR = 329, AT_MINOR = 337, AT_PREFIX = 345 };
+enum {
+	AT_NAME = 0,
+	AT_MODE = 100,
+	AT_UID = 108,
+	AT_GID = 116,
+	AT_SIZE = 124,
+	AT_MTIME = 136,
+	AT_SUM = 148,
+	AT_TYPE = 156,
+	AT_LINK = 157,
+	AT_MAGIC = 257,
+	AT_MAJOR = 329,
+	AT_MINOR = 337,
+	AT_PREFIX = 345
+};
 
 void tar_writer_init(struct tar_writer *w, struct sink *to)
 {
@@ -61,7 +74,8 @@ static bool ustar_name(char *h, struct str path)
 		memcpy(h + AT_NAME, path.p, path.n);
 		return true;
 	}
-	/* The last slash that leaves a name short enough; a folder's own last one cuts nothing off. */
+	/* The last slash that leaves a name short enough; a folder's own last one cuts nothing
+	 * off. */
 	for (size_t i = path.n - NAME - 1; i <= PREFIX && i + 1 < path.n; i++) {
 		if (path.p[i] != '/' || !i)
 			continue;
@@ -139,17 +153,21 @@ static struct str pax_time(char *buf, size_t size, int64_t ns)
 {
 	bool negative = ns < 0;
 	uint64_t abs = negative ? -(uint64_t)ns : (uint64_t)ns;
-	int n = snprintf(buf, size, "%s%llu", negative ? "-" : "", (unsigned long long)(abs / 1000000000));
+	int n = snprintf(buf, size, "%s%llu", negative ? "-" : "",
+			 (unsigned long long)(abs / 1000000000));
 	if (abs % 1000000000) {
-		n += snprintf(buf + n, size - (size_t)n, ".%09llu", (unsigned long long)(abs % 1000000000));
+		n += snprintf(buf + n, size - (size_t)n, ".%09llu",
+			      (unsigned long long)(abs % 1000000000));
 		while (buf[n - 1] == '0')
 			n--;
 	}
 	return (struct str){ buf, (size_t)n };
 }
 
-/* Writes the number into its field, or a record for it where it does not fit (the field is 0 then). */
-static void number(struct records *r, char *h, int at, int n, uint64_t v, const char *key, char *buf, size_t size)
+/* Writes the number into its field, or a record for it where it does not fit (the field is 0
+ * then). */
+static void number(struct records *r, char *h, int at, int n, uint64_t v, const char *key,
+		   char *buf, size_t size)
 {
 	uint64_t max = n == 7 ? OCTAL7 : OCTAL11;
 	octal(h + at, n, v <= max ? v : 0);
@@ -165,8 +183,12 @@ static void set_times_and_numbers(struct records *r, char *h, const struct entry
 	number(r, h, AT_UID, 7, e->uid, "uid", r->uid, sizeof(r->uid));
 	number(r, h, AT_GID, 7, e->gid, "gid", r->gid, sizeof(r->gid));
 	number(r, h, AT_SIZE, 11, size, "size", r->size, sizeof(r->size));
-	bool plain = e->mtime_ns >= 0 && e->mtime_ns % 1000000000 == 0 && (uint64_t)e->mtime_ns / 1000000000 <= OCTAL11;
-	octal(h + AT_MTIME, 11, e->mtime_ns < 0 || (uint64_t)e->mtime_ns / 1000000000 > OCTAL11 ? 0 : (uint64_t)e->mtime_ns / 1000000000);
+	bool plain = e->mtime_ns >= 0 && e->mtime_ns % 1000000000 == 0 &&
+		(uint64_t)e->mtime_ns / 1000000000 <= OCTAL11;
+	octal(h + AT_MTIME, 11,
+	      e->mtime_ns < 0 || (uint64_t)e->mtime_ns / 1000000000 > OCTAL11
+		      ? 0
+		      : (uint64_t)e->mtime_ns / 1000000000);
 	if (!plain)
 		add_record(r, "mtime", pax_time(r->mtime, sizeof(r->mtime), e->mtime_ns));
 	octal(h + AT_MAJOR, 7, e->major);
@@ -180,7 +202,9 @@ static int put_pax(struct tar_writer *w, struct records *r, struct str xattrs, s
 	struct str list = xattrs, name, value;
 	while (xattr_next(&list, &name, &value)) {
 		if (str_find(name, '=', 0) != SIZE_MAX)
-			return err_set(err, ERR_UNSUPPORTED, "the attribute name '%.*s' can't be written in a tar", STR_ARG(name));
+			return err_set(err, ERR_UNSUPPORTED,
+				       "the attribute name '%.*s' can't be written in a tar",
+				       STR_ARG(name));
 		/* Sorted already, and "S" comes before every other key that we write. */
 		put_record(&body, "SCHILY.xattr.", &(struct record){ name, value });
 	}
@@ -209,7 +233,7 @@ struct item {
 	char type;
 	struct str name, link;
 	uint64_t size;
-	const struct entry *e;       /* numbers and attributes */
+	const struct entry *e; /* numbers and attributes */
 };
 
 static int put_item(struct tar_writer *w, const struct item *i, struct err **err)
@@ -240,7 +264,8 @@ static int put_item(struct tar_writer *w, const struct item *i, struct err **err
 /* ---- entries */
 
 /* "DIR/.wh.NAME" of a path. */
-static int put_whiteout(struct tar_writer *w, struct str dir, struct str mark, struct str name, struct err **err)
+static int put_whiteout(struct tar_writer *w, struct str dir, struct str mark, struct str name,
+			struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb path = { 0 };
 	sb_add_str(&path, dir);
@@ -281,15 +306,22 @@ int tar_writer_add(struct tar_writer *w, const struct entry *e, bool *ret_data, 
 	if (e->kind == 'w') {
 		size_t slash = str_rfind(e->path, '/');
 		struct str dir = slash == SIZE_MAX ? STR("") : str_sub(e->path, 0, slash);
-		return put_whiteout(w, dir, STR(".wh."), slash == SIZE_MAX ? e->path : str_sub(e->path, slash + 1, e->path.n), err);
+		return put_whiteout(
+			w, dir, STR(".wh."),
+			slash == SIZE_MAX ? e->path : str_sub(e->path, slash + 1, e->path.n), err);
 	}
 	_cleanup_(sb_releasep) struct sb name = { 0 };
 	sb_add_str(&name, e->path.n ? e->path : STR("."));
 	if (e->kind == 'd' || e->kind == 'o')
 		sb_add_ch(&name, '/');
 	bool data = e->kind == 'f' && !e->group.n && e->size;
-	struct item i = { .type = type_of(e), .name = sb_str(&name), .link = e->group.n ? e->group : e->kind == 'l' ? e->link : STR(""),
-			  .size = data ? e->size : 0, .e = e };
+	struct item i = { .type = type_of(e),
+			  .name = sb_str(&name),
+			  .link = e->group.n       ? e->group
+				  : e->kind == 'l' ? e->link
+						   : STR(""),
+			  .size = data ? e->size : 0,
+			  .e = e };
 	if (put_item(w, &i, err) < 0)
 		return err_wrap(err, "'%.*s'", STR_ARG(e->path));
 	if (e->kind == 'o')

@@ -16,7 +16,8 @@
 
 enum { LINKS_MAX = 255, NEAR_MAX = 2, DEPTH_MAX = 1000, NODES_MAX = 10000000 };
 
-struct tree *cache_tree_open(int root_fd, const struct glob_set *ignore, bool context, struct store *store, struct err **err)
+struct tree *cache_tree_open(int root_fd, const struct glob_set *ignore, bool context,
+			     struct store *store, struct err **err)
 {
 	struct stat st;
 	if (fstat(root_fd, &st) < 0) {
@@ -78,8 +79,10 @@ struct str node_name(const struct node *n)
 
 int tree_open_path(const struct tree *t, struct str path, int flags)
 {
-	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC | O_NOFOLLOW | (flags & O_PATH ? 0 : O_NONBLOCK | O_NOCTTY)),
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC | O_NOFOLLOW |
+						    (flags & O_PATH ? 0 : O_NONBLOCK | O_NOCTTY)),
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+					RESOLVE_NO_MAGICLINKS };
 	char buf[PATH_BYTES_MAX + 1];
 	if (!path.n)
 		path = STR(".");
@@ -141,7 +144,8 @@ static struct str join(struct tree *t, struct str dir, struct str name)
 	return (struct str){ p, head + name.n };
 }
 
-static struct node *make_node(struct tree *t, struct node *dir, const char *name, const struct stat *st)
+static struct node *make_node(struct tree *t, struct node *dir, const char *name,
+			      const struct stat *st)
 {
 	struct node *n = arena_new_of(t->arena, struct node);
 	n->e.path = join(t, dir->e.path, str_c(name));
@@ -199,15 +203,18 @@ static int keeps(struct tree *t, struct cache *c, struct node *dir, bool *ret, s
 }
 
 /* Adds a child where the rules let it count. */
-static int add_child(struct tree *t, struct cache *c, struct node *dir, int fd, const char *name, struct err **err)
+static int add_child(struct tree *t, struct cache *c, struct node *dir, int fd, const char *name,
+		     struct err **err)
 {
 	struct stat st;
 	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : err_sys(err, "stat '%.*s/%s'", STR_ARG(dir->e.path), name);
+		return errno == ENOENT ? 0
+				       : err_sys(err, "stat '%.*s/%s'", STR_ARG(dir->e.path), name);
 	if (!kind_of(t, &st) || (S_ISDIR(st.st_mode) && left_out(t, &st)))
 		return 0;
 	if (++t->n_nodes > NODES_MAX)
-		return err_set(err, ERR_LIMIT, "the build context has more than %d files", NODES_MAX);
+		return err_set(err, ERR_LIMIT, "the build context has more than %d files",
+			       NODES_MAX);
 	struct node *n = make_node(t, dir, name, &st);
 	if (n->e.path.n > PATH_BYTES_MAX || depth_of(n) > DEPTH_MAX)
 		return err_set(err, ERR_LIMIT, "'%.200s…': its path is too long", n->e.path.p);
@@ -229,10 +236,12 @@ static int add_child(struct tree *t, struct cache *c, struct node *dir, int fd, 
 
 static int by_path(const void *a, const void *b)
 {
-	return entry_path_cmp((*(struct node *const *)a)->e.path, (*(struct node *const *)b)->e.path);
+	return entry_path_cmp((*(struct node *const *)a)->e.path,
+			      (*(struct node *const *)b)->e.path);
 }
 
-static int read_children(struct tree *t, struct cache *c, struct node *dir, DIR *d, struct err **err)
+static int read_children(struct tree *t, struct cache *c, struct node *dir, DIR *d,
+			 struct err **err)
 {
 	for (;;) {
 		errno = 0;
@@ -298,7 +307,8 @@ struct node *tree_child(const struct node *dir, struct str name)
 	return NULL;
 }
 
-int tree_resolve(struct tree *t, struct cache *c, struct str path, struct node **ret, struct near *ret_near, struct err **err)
+int tree_resolve(struct tree *t, struct cache *c, struct str path, struct node **ret,
+		 struct near *ret_near, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb rest = { 0 }, next = { 0 };
 	struct node *at = t->root;
@@ -377,8 +387,10 @@ static int not_found(const struct near *near, struct str path, struct err **err)
 	unsigned least = NEAR_MAX + 1;
 	for (size_t i = 0; i < near->dir->n_child; i++) {
 		unsigned d = distance(node_name(near->dir->child[i]), near->name);
-		/* A name of one or two letters is near to everything; a link that leads nowhere has the very name. */
-		if (d < least && d < near->name.n && !str_eq(node_name(near->dir->child[i]), near->name)) {
+		/* A name of one or two letters is near to everything; a link that leads nowhere has
+		 * the very name. */
+		if (d < least && d < near->name.n &&
+		    !str_eq(node_name(near->dir->child[i]), near->name)) {
 			least = d;
 			best = near->dir->child[i];
 		}
@@ -398,20 +410,24 @@ struct found {
 };
 
 /* Adds one match: what `path` is, under the name `name`. */
-static int add_match(struct tree *t, struct cache *c, struct str path, struct str name, struct found *out, struct err **err)
+static int add_match(struct tree *t, struct cache *c, struct str path, struct str name,
+		     struct found *out, struct err **err)
 {
 	struct node *n;
 	struct near near = { 0 };
 	int r = tree_resolve(t, c, path, &n, &near, err);
 	if (r <= 0)
 		return r < 0 ? -1 : not_found(&near, path, err);
-	VEC_PUSH(&out->v, ((struct match){ .path = n->e.path, .name = arena_str(t->arena, name), .is_dir = n->e.kind == 'd' }));
+	VEC_PUSH(&out->v,
+		 ((struct match){ .path = n->e.path,
+				  .name = arena_str(t->arena, name),
+				  .is_dir = n->e.kind == 'd' }));
 	return 0;
 }
 
 /* Walks the folders that the pattern's first components match; `pattern` is relative to `base`. */
-static int match_below(struct tree *t, struct cache *c, struct node *base, struct node *dir, struct str pattern, size_t depth, struct found *out,
-		       struct err **err)
+static int match_below(struct tree *t, struct cache *c, struct node *base, struct node *dir,
+		       struct str pattern, size_t depth, struct found *out, struct err **err)
 {
 	struct str head = pattern;
 	for (size_t i = 0, from = 0; i <= depth; i++) {
@@ -430,14 +446,16 @@ static int match_below(struct tree *t, struct cache *c, struct node *base, struc
 			continue;
 		if (last && add_match(t, c, n->e.path, node_name(n), out, err) < 0)
 			return -1;
-		if (!last && n->e.kind == 'd' && match_below(t, c, base, n, pattern, depth + 1, out, err) < 0)
+		if (!last && n->e.kind == 'd' &&
+		    match_below(t, c, base, n, pattern, depth + 1, out, err) < 0)
 			return -1;
 	}
 	return 0;
 }
 
 /* The wildcard-free head of a path is resolved like any path; the rest is matched below it. */
-static int match_pattern(struct tree *t, struct cache *c, struct str path, struct found *out, struct err **err)
+static int match_pattern(struct tree *t, struct cache *c, struct str path, struct found *out,
+			 struct err **err)
 {
 	size_t cut = 0;
 	for (size_t i = 0; i < path.n;) {
@@ -454,7 +472,8 @@ static int match_pattern(struct tree *t, struct cache *c, struct str path, struc
 	return match_below(t, c, base, base, str_sub(path, cut, path.n), 0, out, err);
 }
 
-static int find_matches(struct tree *t, struct cache *c, const struct selection *s, struct found *out, struct err **err)
+static int find_matches(struct tree *t, struct cache *c, const struct selection *s,
+			struct found *out, struct err **err)
 {
 	struct str path = path_clean(t->arena, arena_printf(t->arena, "/%.*s", STR_ARG(s->source)));
 	path = str_sub(path, 1, path.n);
@@ -465,7 +484,8 @@ static int find_matches(struct tree *t, struct cache *c, const struct selection 
 	return add_match(t, c, path, path.n ? path_base(path) : STR(""), out, err);
 }
 
-int cache_tree_matches(struct tree *t, struct cache *c, const struct selection *s, struct match **ret, size_t *ret_n, struct err **err)
+int cache_tree_matches(struct tree *t, struct cache *c, const struct selection *s,
+		       struct match **ret, size_t *ret_n, struct err **err)
 {
 	struct found found = { 0 };
 	pthread_mutex_lock(&t->lock);
@@ -510,7 +530,9 @@ bool cache_tree_data(struct tree *t, struct str path, struct digest *ret)
 	struct node *at = t->root;
 	for (size_t i = 0; at && i < path.n;) {
 		size_t slash = str_find(path, '/', i);
-		at = at->listed ? tree_child(at, str_sub(path, i, slash == SIZE_MAX ? path.n : slash)) : NULL;
+		at = at->listed
+			? tree_child(at, str_sub(path, i, slash == SIZE_MAX ? path.n : slash))
+			: NULL;
 		i = slash == SIZE_MAX ? path.n : slash + 1;
 	}
 	bool has = at && at->e.has_data;

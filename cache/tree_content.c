@@ -39,11 +39,13 @@ static int64_t ns_of(struct timespec ts)
 /* Whether an open file is what the scan saw. */
 static bool same(const struct node *n, const struct stat *st)
 {
-	return n->dev == st->st_dev && n->ino == st->st_ino && n->st_mode == st->st_mode && n->nlink == st->st_nlink &&
-	       n->e.size == (uint64_t)st->st_size && n->e.mtime_ns == ns_of(st->st_mtim) && n->ctime_ns == ns_of(st->st_ctim);
+	return n->dev == st->st_dev && n->ino == st->st_ino && n->st_mode == st->st_mode &&
+		n->nlink == st->st_nlink && n->e.size == (uint64_t)st->st_size &&
+		n->e.mtime_ns == ns_of(st->st_mtim) && n->ctime_ns == ns_of(st->st_ctim);
 }
 
-/* Takes what an open file is now for what the scan saw: it changed since, which is no error before it was used. */
+/* Takes what an open file is now for what the scan saw: it changed since, which is no error before
+ * it was used. */
 static void take_stat(struct node *n, const struct stat *st)
 {
 	n->dev = st->st_dev;
@@ -88,11 +90,12 @@ static int complete_file(struct tree *t, struct node *n, struct sb *xattrs, stru
 		if (fd < 0 || fstat(fd, &before) < 0)
 			return err_sys(err, "open '/%.*s'", STR_ARG(n->e.path));
 		if (!S_ISREG(before.st_mode))
-			return err_set(err, ERR_INTEGRITY, "'/%.*s' changed while it was looked at", STR_ARG(n->e.path));
+			return err_set(err, ERR_INTEGRITY, "'/%.*s' changed while it was looked at",
+				       STR_ARG(n->e.path));
 		if (xattr_read(fd, -1, "", n->e.path.p, xattrs, err) < 0)
 			return -1;
 		if (same(n, &before) && n->stored)
-			return 0;   /* the stat cache had the data's digest */
+			return 0; /* the stat cache had the data's digest */
 		take_stat(n, &before);
 		if (hash_fd(t, fd, &n->e.data, &got) < 0 || fstat(fd, &after) < 0)
 			return err_sys(err, "read '/%.*s'", STR_ARG(n->e.path));
@@ -102,7 +105,8 @@ static int complete_file(struct tree *t, struct node *n, struct sb *xattrs, stru
 			return 0;
 		}
 		if (tries == TRIES)
-			return err_set(err, ERR_INTEGRITY, "'/%.*s' changes while it is read", STR_ARG(n->e.path));
+			return err_set(err, ERR_INTEGRITY, "'/%.*s' changes while it is read",
+				       STR_ARG(n->e.path));
 	}
 }
 
@@ -160,7 +164,7 @@ struct items {
 	const struct selection *s;
 	struct glob_set *excludes;
 	bool data;
-	struct map groups;           /* (dev, ino) → index + 1 of the first item */
+	struct map groups; /* (dev, ino) → index + 1 of the first item */
 	VEC(struct tree_item) v;
 };
 
@@ -234,7 +238,9 @@ static int add_match(struct items *x, const struct match *m, struct err **err)
 	struct node *n;
 	int r = tree_resolve(x->t, x->c, m->path, &n, NULL, err);
 	if (r <= 0)
-		return r < 0 ? -1 : err_set(err, ERR_NOT_FOUND, "\"/%.*s\": not found", STR_ARG(m->path));
+		return r < 0
+			? -1
+			: err_set(err, ERR_NOT_FOUND, "\"/%.*s\": not found", STR_ARG(m->path));
 	if (n->e.kind != 'd')
 		return add_item(x, n, m->name, err);
 	if (add_item(x, n, STR(""), err) < 0)
@@ -260,10 +266,11 @@ static void items_release(struct items *x)
 	VEC_RELEASE(&x->v);
 }
 
-int cache_tree_items(struct tree *t, struct cache *c, const struct selection *s, const struct match *m, struct tree_item **ret, size_t *ret_n,
-		     struct err **err)
+int cache_tree_items(struct tree *t, struct cache *c, const struct selection *s,
+		     const struct match *m, struct tree_item **ret, size_t *ret_n, struct err **err)
 {
-	/* A context's files were hashed for its C; what lies in layers can't change and need not be hashed to be copied. */
+	/* A context's files were hashed for its C; what lies in layers can't change and need not be
+	 * hashed to be copied. */
 	struct items x = { .t = t, .c = c, .s = s, .data = t->context };
 	pthread_mutex_lock(&t->lock);
 	int r = open_excludes(&x, err);
@@ -281,9 +288,11 @@ int cache_tree_items(struct tree *t, struct cache *c, const struct selection *s,
 
 /* ---- C */
 
-static void put_item(struct digester *h, struct sb *buf, const struct selection *s, struct tree_item *i)
+static void put_item(struct digester *h, struct sb *buf, const struct selection *s,
+		     struct tree_item *i)
 {
-	unsigned mask = (s->mask_mode ? ENTRY_MASK_MODE : 0) | (s->mask_owner ? ENTRY_MASK_OWNER : 0);
+	unsigned mask =
+		(s->mask_mode ? ENTRY_MASK_MODE : 0) | (s->mask_owner ? ENTRY_MASK_OWNER : 0);
 	/* A copied folder lends its destination nothing but its content. */
 	if (i->e.kind == 'd' && !i->e.path.n && !s->bind) {
 		mask = ENTRY_MASK_MODE | ENTRY_MASK_OWNER;
@@ -298,8 +307,10 @@ static void put_item(struct digester *h, struct sb *buf, const struct selection 
 enum { LEARN_FILES = 2000 };
 #define LEARN_BYTES (UINT64_C(32) << 20)
 
-/* Lists what the matches hold and asks the layers' manifests where much of it would have to be hashed. */
-static int learn(struct tree *t, struct cache *c, const struct selection *s, const struct match *m, size_t n, struct err **err)
+/* Lists what the matches hold and asks the layers' manifests where much of it would have to be
+ * hashed. */
+static int learn(struct tree *t, struct cache *c, const struct selection *s, const struct match *m,
+		 size_t n, struct err **err)
 {
 	uint64_t bytes = 0;
 	size_t files = 0;
@@ -323,8 +334,8 @@ static int learn(struct tree *t, struct cache *c, const struct selection *s, con
 	return 0;
 }
 
-static int content(struct tree *t, struct cache *c, const struct selection *s, const struct match *m, size_t n, struct digest *ret,
-		   struct err **err)
+static int content(struct tree *t, struct cache *c, const struct selection *s,
+		   const struct match *m, size_t n, struct digest *ret, struct err **err)
 {
 	struct digester h;
 	_cleanup_(sb_releasep) struct sb buf = { 0 };
@@ -349,7 +360,8 @@ static int content(struct tree *t, struct cache *c, const struct selection *s, c
 	return 0;
 }
 
-int cache_tree_content(struct tree *t, struct cache *c, const struct selection *s, struct digest *ret, struct err **err)
+int cache_tree_content(struct tree *t, struct cache *c, const struct selection *s,
+		       struct digest *ret, struct err **err)
 {
 	struct match *m;
 	size_t n;

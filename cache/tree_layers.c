@@ -21,7 +21,9 @@ static struct node *node_at(const struct tree *t, struct str path)
 	struct node *at = t->root;
 	for (size_t i = 0; at && i < path.n;) {
 		size_t slash = str_find(path, '/', i);
-		at = at->listed ? tree_child(at, str_sub(path, i, slash == SIZE_MAX ? path.n : slash)) : NULL;
+		at = at->listed
+			? tree_child(at, str_sub(path, i, slash == SIZE_MAX ? path.n : slash))
+			: NULL;
 		i = slash == SIZE_MAX ? path.n : slash + 1;
 	}
 	return at;
@@ -53,7 +55,8 @@ void tree_learn(struct tree *t)
 	size_t n = 0;
 	for (; n < t->n_layers; n++) {
 		char path[LAYER_PATH];
-		readers[n] = manifest_open(t->store->root_fd, layer_path(path, t->layers[n], "manifest"), &e);
+		readers[n] = manifest_open(t->store->root_fd,
+					   layer_path(path, t->layers[n], "manifest"), &e);
 		if (!readers[n])
 			break;
 	}

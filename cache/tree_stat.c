@@ -1,9 +1,11 @@
 /*
- * The stat cache of contexts: one packed row a folder in table `stat` of cache.db, by the folder's (dev, inode).
+ * The stat cache of contexts: one packed row a folder in table `stat` of cache.db, by the folder's
+ * (dev, inode).
  *
- * A row is a list of fields, per file: name, numbers (dev, inode, size, mode, nlink, mtime, ctime as 8 bytes each, little-endian), then
- * one byte (1: it has extended attributes, which are read anew) and the digest of the data. Only files are stored whose times were
- * older than 2 s when they were hashed: an edit within the grain of the clock would not show.
+ * A row is a list of fields, per file: name, numbers (dev, inode, size, mode, nlink, mtime, ctime
+ * as 8 bytes each, little-endian), then one byte (1: it has extended attributes, which are read
+ * anew) and the digest of the data. Only files are stored whose times were older than 2 s when they
+ * were hashed: an edit within the grain of the clock would not show.
  */
 #include <linux/magic.h>
 #include <stdlib.h>
@@ -25,8 +27,10 @@ enum { NUMBERS = 7, PACKED = NUMBERS * 8 + 1 + 32 };
 
 bool tree_fs_trusted(int fd)
 {
-	static const unsigned trusted[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,      BTRFS_SUPER_MAGIC,    F2FS_SUPER_MAGIC,
-					    ZFS_SUPER_MAGIC,  BCACHEFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC };
+	static const unsigned trusted[] = { EXT4_SUPER_MAGIC,     XFS_SUPER_MAGIC,
+					    BTRFS_SUPER_MAGIC,    F2FS_SUPER_MAGIC,
+					    ZFS_SUPER_MAGIC,      BCACHEFS_SUPER_MAGIC,
+					    OVERLAYFS_SUPER_MAGIC };
 	struct statfs fs;
 	if (fstatfs(fd, &fs) < 0)
 		return false;
@@ -44,19 +48,27 @@ static void put_number(char *p, uint64_t v)
 
 static void pack(const struct node *n, char out[PACKED])
 {
-	const uint64_t v[NUMBERS] = { n->dev, n->ino, n->e.size, n->st_mode, n->nlink, (uint64_t)n->e.mtime_ns, (uint64_t)n->ctime_ns };
+	const uint64_t v[NUMBERS] = { n->dev,
+				      n->ino,
+				      n->e.size,
+				      n->st_mode,
+				      n->nlink,
+				      (uint64_t)n->e.mtime_ns,
+				      (uint64_t)n->ctime_ns };
 	for (int i = 0; i < NUMBERS; i++)
 		put_number(out + 8 * i, v[i]);
 	out[8 * NUMBERS] = n->e.xattrs.n ? 1 : 0;
 	memcpy(out + 8 * NUMBERS + 1, n->e.data.b, 32);
 }
 
-/* Takes a stored digest for a file whose stat is equal. Attributes that it had are read again: they are part of C as they are. */
+/* Takes a stored digest for a file whose stat is equal. Attributes that it had are read again: they
+ * are part of C as they are. */
 static void use(struct node *n, struct str packed)
 {
 	char now[PACKED];
 	pack(n, now);
-	if (n->e.kind != 'f' || n->empty_socket || packed.n != PACKED || memcmp(now, packed.p, 8 * NUMBERS))
+	if (n->e.kind != 'f' || n->empty_socket || packed.n != PACKED ||
+	    memcmp(now, packed.p, 8 * NUMBERS))
 		return;
 	memcpy(n->e.data.b, packed.p + 8 * NUMBERS + 1, 32);
 	n->stored = true;
@@ -73,7 +85,8 @@ void tree_stat_load(struct tree *t, struct cache *c, struct node *dir)
 	(void)t;
 	if (!c)
 		return;
-	_cleanup_(db_donep) struct stmt *s = db_prepare(c, DB_GUESS, "SELECT rows FROM stat WHERE dev = ? AND ino = ?", &e);
+	_cleanup_(db_donep) struct stmt *s =
+		db_prepare(c, DB_GUESS, "SELECT rows FROM stat WHERE dev = ? AND ino = ?", &e);
 	if (!s)
 		return;
 	db_bind_int(s, (int64_t)dir->dev);
@@ -114,7 +127,10 @@ static int save(struct tree *t, struct cache *c, struct err **err)
 		const struct node *dir = t->dirty.v[i];
 		sb_reset(&rows);
 		put_rows(dir, &rows);
-		struct stmt *s = db_prepare(c, DB_GUESS, "INSERT OR REPLACE INTO stat(dev, ino, rows, used) VALUES (?, ?, ?, ?)", err);
+		struct stmt *s = db_prepare(
+			c, DB_GUESS,
+			"INSERT OR REPLACE INTO stat(dev, ino, rows, used) VALUES (?, ?, ?, ?)",
+			err);
 		if (!s)
 			return -1;
 		db_bind_int(s, (int64_t)dir->dev);

@@ -27,14 +27,15 @@ struct lender {
 	struct cache *c;
 	const struct chain *parents;
 	int fs_fd;
-	int view;                    /* the layers below, mounted when first needed; -1 */
+	int view; /* the layers below, mounted when first needed; -1 */
 	bool used;
 };
 
 static int beneath(int root, const char *path, int flags)
 {
 	struct open_how how = { .flags = (unsigned)flags | O_CLOEXEC | O_NOFOLLOW,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+					RESOLVE_NO_MAGICLINKS };
 	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 }
 
@@ -43,9 +44,11 @@ static int clone_attributes(int from, int to, const char *path, struct err **err
 {
 	_cleanup_(sb_releasep) struct sb xattrs = { 0 };
 	struct stat st;
-	if (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
+	if (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0 ||
+	    fchmod(to, st.st_mode & 07777) < 0)
 		return err_sys(err, "copy the attributes of '%s'", path);
-	if (xattr_read(from, -1, "", path, &xattrs, err) < 0 || xattr_write(to, -1, "", sb_str(&xattrs), path, err) < 0)
+	if (xattr_read(from, -1, "", path, &xattrs, err) < 0 ||
+	    xattr_write(to, -1, "", sb_str(&xattrs), path, err) < 0)
 		return -1;
 	struct timespec ts[2] = { st.st_mtim, st.st_mtim };
 	return futimens(to, ts) < 0 ? err_sys(err, "copy the time of '%s'", path) : 0;
@@ -66,7 +69,8 @@ static int lend_folders(struct lender *l, const char *path, const char **ret_bas
 			if (from < 0 || next < 0 || clone_attributes(from, next, part, err) < 0) {
 				if (next >= 0)
 					close(next);
-				return from < 0 || next < 0 ? err_sys(err, "open folder '%s'", part) : -1;
+				return from < 0 || next < 0 ? err_sys(err, "open folder '%s'", part)
+							    : -1;
 			}
 		}
 		if (next < 0)
@@ -102,15 +106,18 @@ static int lend(void *arg, const char *path, struct err **err)
 	_cleanup_close_ int from = beneath(l->view, path, O_RDONLY | O_NONBLOCK);
 	struct stat st;
 	if (from < 0 || fstat(from, &st) < 0)
-		return errno == ENOENT || errno == ENOTDIR ? err_set(err, ERR_NOT_FOUND, "its target '%s' does not exist", path) :
-							     err_sys(err, "open its target '%s'", path);
+		return errno == ENOENT || errno == ENOTDIR
+			? err_set(err, ERR_NOT_FOUND, "its target '%s' does not exist", path)
+			: err_sys(err, "open its target '%s'", path);
 	if (!S_ISREG(st.st_mode))
-		return err_set(err, ERR_UNSUPPORTED, "its target '%s' in a layer below is not a regular file", path);
+		return err_set(err, ERR_UNSUPPORTED,
+			       "its target '%s' in a layer below is not a regular file", path);
 	const char *base = NULL;
 	_cleanup_close_ int at = lend_folders(l, path, &base, err);
 	if (at < 0)
 		return -1;
-	_cleanup_close_ int to = openat(at, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int to =
+		openat(at, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (to < 0)
 		return err_sys(err, "create '%s'", path);
 	l->used = true;
@@ -126,7 +133,8 @@ struct unpacked {
 	bool bound;
 };
 
-static int list_entry(void *arg, struct entry *e, int dirfd, const char *name, int fd, struct err **err)
+static int list_entry(void *arg, struct entry *e, int dirfd, const char *name, int fd,
+		      struct err **err)
 {
 	(void)dirfd;
 	(void)name;
@@ -135,12 +143,15 @@ static int list_entry(void *arg, struct entry *e, int dirfd, const char *name, i
 }
 
 /* The manifest of an unpacked folder, without data digests. */
-static int list_folder(struct work *w, bool root, const struct digest *diffid, struct manifest_total *ret, struct err **err)
+static int list_folder(struct work *w, bool root, const struct digest *diffid,
+		       struct manifest_total *ret, struct err **err)
 {
-	_cleanup_close_ int dir = openat(w->store->root_fd, w->path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int dir =
+		openat(w->store->root_fd, w->path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0)
 		return err_sys(err, "open folder '%s'", w->path);
-	_cleanup_(manifest_writer_freep) struct manifest_writer *m = manifest_writer_new(dir, "manifest", err);
+	_cleanup_(manifest_writer_freep) struct manifest_writer *m =
+		manifest_writer_new(dir, "manifest", err);
 	if (!m)
 		return -1;
 	const struct scan scan = { .entry = list_entry, .arg = m, .root = root, .no_open = true };
@@ -149,10 +160,13 @@ static int list_folder(struct work *w, bool root, const struct digest *diffid, s
 	return manifest_writer_end(m, diffid, ret, err);
 }
 
-/* A tar that nobody knows by a digest and that nobody keeps: the layer is what our own tar of it is, so that it can be written again. */
-static int adopt_folder(struct work *w, struct digest *ret_diffid, struct manifest_total *ret, struct err **err)
+/* A tar that nobody knows by a digest and that nobody keeps: the layer is what our own tar of it
+ * is, so that it can be written again. */
+static int adopt_folder(struct work *w, struct digest *ret_diffid, struct manifest_total *ret,
+			struct err **err)
 {
-	_cleanup_close_ int dir = openat(w->store->root_fd, w->path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int dir =
+		openat(w->store->root_fd, w->path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0)
 		return err_sys(err, "open folder '%s'", w->path);
 	if (layer_seal_folder(dir, INT64_MAX, ret, err) < 0)
@@ -162,8 +176,8 @@ static int adopt_folder(struct work *w, struct digest *ret_diffid, struct manife
 }
 
 /* Reads the tar into the work's folder; the source is closed in every case. */
-static int read_tar(struct cache *c, struct work *w, struct source *tar, const struct chain *parents, bool own, struct unpacked *ret,
-		    struct err **err)
+static int read_tar(struct cache *c, struct work *w, struct source *tar,
+		    const struct chain *parents, bool own, struct unpacked *ret, struct err **err)
 {
 	uint64_t packed = 0;
 	struct source *plain = zip_source(pipe_count(tar, &packed), &ret->kind, err);
@@ -171,7 +185,11 @@ static int read_tar(struct cache *c, struct work *w, struct source *tar, const s
 		return -1;
 	struct source *hashed = pipe_source(plain);
 	struct lender lender = { .c = c, .parents = parents, .fs_fd = w->fs_fd, .view = -1 };
-	struct tar_read t = { .from = hashed, .packed = &packed, .fs_fd = w->fs_fd, .borrow = lend, .arg = &lender,
+	struct tar_read t = { .from = hashed,
+			      .packed = &packed,
+			      .fs_fd = w->fs_fd,
+			      .borrow = lend,
+			      .arg = &lender,
 			      .cancel = &c->store->canceled };
 	struct tar_read_result result;
 	int r = tar_unpack(&t, &result, err);
@@ -181,7 +199,7 @@ static int read_tar(struct cache *c, struct work *w, struct source *tar, const s
 		close(lender.view);
 	struct err *none = NULL;
 	if (io_source_close(hashed, &none) < 0)
-		err_drop(&none);   /* an error of the source came through tar_unpack() */
+		err_drop(&none); /* an error of the source came through tar_unpack() */
 	if (r < 0)
 		return -1;
 	ret->bound = lender.used;
@@ -201,11 +219,13 @@ static struct digest chain_id(const struct chain *parents)
 }
 
 /* The ready layer with this diff ID and binding, in the write transaction; 1, 0, -1. */
-static int other_row(struct cache *c, const struct digest *diffid, const struct digest *bound, int64_t *ret_id, struct err **err)
+static int other_row(struct cache *c, const struct digest *diffid, const struct digest *bound,
+		     int64_t *ret_id, struct err **err)
 {
 	_cleanup_(db_donep) struct stmt *s =
 		db_prepare(c, DB_INDEX,
-			   "SELECT id FROM layer WHERE diffid = ? AND kind = 'pulled' AND state = 'ready' AND bound IS ?"
+			   "SELECT id FROM layer WHERE diffid = ? AND kind = 'pulled'"
+			   " AND state = 'ready' AND bound IS ?"
 			   " AND (boot IS NULL OR boot = ?)",
 			   err);
 	if (!s)
@@ -220,10 +240,14 @@ static int other_row(struct cache *c, const struct digest *diffid, const struct 
 }
 
 /* A row of another boot that was never synced gives way to the fresh one. */
-static int drop_stale(struct cache *c, const struct digest *diffid, const struct digest *bound, struct err **err)
+static int drop_stale(struct cache *c, const struct digest *diffid, const struct digest *bound,
+		      struct err **err)
 {
 	_cleanup_(db_donep) struct stmt *find =
-		db_prepare(c, DB_INDEX, "SELECT id FROM layer WHERE diffid = ? AND kind = 'pulled' AND state = 'ready' AND bound IS ?", err);
+		db_prepare(c, DB_INDEX,
+			   "SELECT id FROM layer WHERE diffid = ? AND kind = 'pulled'"
+			   " AND state = 'ready' AND bound IS ?",
+			   err);
 	if (!find)
 		return -1;
 	db_bind_digest(find, diffid);
@@ -232,19 +256,23 @@ static int drop_stale(struct cache *c, const struct digest *diffid, const struct
 	if (r <= 0)
 		return r;
 	int64_t id = db_int(find, 0);
-	struct stmt *s = db_prepare(c, DB_INDEX, "UPDATE layer SET state = 'dead' WHERE id = ?", err);
+	struct stmt *s =
+		db_prepare(c, DB_INDEX, "UPDATE layer SET state = 'dead' WHERE id = ?", err);
 	if (!s)
 		return -1;
 	db_bind_int(s, id);
 	return db_exec(s, NULL, err) < 0 ? -1 : db_layer_sum(c, id, err);
 }
 
-static int set_pulled(struct cache *c, int64_t id, const struct unpacked *u, const struct digest *bound, struct err **err)
+static int set_pulled(struct cache *c, int64_t id, const struct unpacked *u,
+		      const struct digest *bound, struct err **err)
 {
-	struct stmt *s = db_prepare(c, DB_INDEX,
-				    "UPDATE layer SET state = 'ready', kind = 'pulled', diffid = ?, m = ?, size = ?, entries = ?, boot = ?,"
-				    " bound = ? WHERE id = ?",
-				    err);
+	struct stmt *s =
+		db_prepare(c, DB_INDEX,
+			   "UPDATE layer SET state = 'ready', kind = 'pulled', diffid = ?, m = ?,"
+			   " size = ?, entries = ?, boot = ?,"
+			   " bound = ? WHERE id = ?",
+			   err);
 	if (!s)
 		return -1;
 	db_bind_digest(s, &u->diffid);
@@ -257,9 +285,12 @@ static int set_pulled(struct cache *c, int64_t id, const struct unpacked *u, con
 	return db_exec(s, NULL, err) < 0 ? -1 : db_layer_sum(c, id, err);
 }
 
-static int note_packed(struct cache *c, const struct digest *diffid, const char *form, const struct digest *blob, struct err **err)
+static int note_packed(struct cache *c, const struct digest *diffid, const char *form,
+		       const struct digest *blob, struct err **err)
 {
-	struct stmt *s = db_prepare(c, DB_INDEX, "INSERT OR REPLACE INTO packed(diffid, form, digest) VALUES (?, ?, ?)", err);
+	struct stmt *s = db_prepare(
+		c, DB_INDEX, "INSERT OR REPLACE INTO packed(diffid, form, digest) VALUES (?, ?, ?)",
+		err);
 	if (!s)
 		return -1;
 	db_bind_digest(s, diffid);
@@ -274,8 +305,9 @@ static const char *media_type(enum zip_kind kind)
 }
 
 /* Makes the row ready, or takes that of another process which was first. */
-static int publish(struct cache *c, struct work *w, const struct unpacked *u, const struct digest *bound, const struct digest *blob,
-		   int64_t *ret_id, struct err **err)
+static int publish(struct cache *c, struct work *w, const struct unpacked *u,
+		   const struct digest *bound, const struct digest *blob, int64_t *ret_id,
+		   struct err **err)
 {
 	_cleanup_(db_write_endp) struct write t = { 0 };
 	if (db_write_begin(&t, c, DB_INDEX, DB_NORMAL, err) < 0)
@@ -284,7 +316,9 @@ static int publish(struct cache *c, struct work *w, const struct unpacked *u, co
 	int r = other_row(c, &u->diffid, bound, &id, err);
 	if (r < 0)
 		return -1;
-	if (!r && (drop_stale(c, &u->diffid, bound, err) < 0 || layer_publish(w, err) < 0 || set_pulled(c, id, u, bound, err) < 0))
+	if (!r &&
+	    (drop_stale(c, &u->diffid, bound, err) < 0 || layer_publish(w, err) < 0 ||
+	     set_pulled(c, id, u, bound, err) < 0))
 		return -1;
 	if (blob && note_packed(c, &u->diffid, media_type(u->kind), blob, err) < 0)
 		return -1;
@@ -294,7 +328,8 @@ static int publish(struct cache *c, struct work *w, const struct unpacked *u, co
 	return 0;
 }
 
-static int unpack_work(struct cache *c, struct work *w, struct source *tar, const struct digest *diffid, const struct chain *parents,
+static int unpack_work(struct cache *c, struct work *w, struct source *tar,
+		       const struct digest *diffid, const struct chain *parents,
 		       const struct digest *blob, struct layer *ret, struct err **err)
 {
 	struct unpacked u = { 0 };
@@ -302,8 +337,9 @@ static int unpack_work(struct cache *c, struct work *w, struct source *tar, cons
 		return -1;
 	if (diffid && !digest_eq(&u.diffid, diffid)) {
 		char want[DIGEST_TEXT], got[DIGEST_TEXT];
-		return err_set(err, ERR_INTEGRITY, "the layer's content is %s, the image config says %s", digest_text(&u.diffid, got),
-			       digest_text(diffid, want));
+		return err_set(err, ERR_INTEGRITY,
+			       "the layer's content is %s, the image config says %s",
+			       digest_text(&u.diffid, got), digest_text(diffid, want));
 	}
 	struct digest bound = { 0 };
 	if (u.bound)
@@ -315,7 +351,8 @@ static int unpack_work(struct cache *c, struct work *w, struct source *tar, cons
 	if (l.id != w->id && cache_chain_pin(c, &(struct chain){ &l, 1 }, &live, err) < 0)
 		return -1;
 	if (!live)
-		return err_set(err, ERR_NOT_FOUND, "layer %lld was removed meanwhile", (long long)l.id);
+		return err_set(err, ERR_NOT_FOUND, "layer %lld was removed meanwhile",
+			       (long long)l.id);
 	*ret = l;
 	return 0;
 }
@@ -327,8 +364,9 @@ static void drop_source(struct source *s)
 		err_drop(&none);
 }
 
-int cache_layer_unpack(struct cache *c, struct source *tar, const struct digest *diffid, const struct chain *parents,
-		       const struct digest *blob, struct layer *ret, struct err **err)
+int cache_layer_unpack(struct cache *c, struct source *tar, const struct digest *diffid,
+		       const struct chain *parents, const struct digest *blob, struct layer *ret,
+		       struct err **err)
 {
 	bool found = false;
 	if (diffid && cache_layer_find(c, diffid, &found, ret, err) < 0) {
@@ -375,9 +413,11 @@ static struct sink *blob_sink(struct blob_writer *w)
 }
 
 /* A blob that is noted for a layer in a form and is here; 1, 0, -1. */
-static int find_packed(struct cache *c, const struct digest *diffid, const char *form, struct digest *ret, uint64_t *ret_size, struct err **err)
+static int find_packed(struct cache *c, const struct digest *diffid, const char *form,
+		       struct digest *ret, uint64_t *ret_size, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *s = db_prepare(c, DB_INDEX, "SELECT digest FROM packed WHERE diffid = ? AND form = ?", err);
+	_cleanup_(db_donep) struct stmt *s = db_prepare(
+		c, DB_INDEX, "SELECT digest FROM packed WHERE diffid = ? AND form = ?", err);
 	if (!s)
 		return -1;
 	db_bind_digest(s, diffid);
@@ -393,7 +433,8 @@ static int find_packed(struct cache *c, const struct digest *diffid, const char 
 }
 
 /* Writes the tar's bytes through compression into a blob and verifies that they are the layer. */
-static int write_blob(struct cache *c, const struct layer *l, enum zip_kind kind, struct blob_writer *w, struct err **err)
+static int write_blob(struct cache *c, const struct layer *l, enum zip_kind kind,
+		      struct blob_writer *w, struct err **err)
 {
 	struct digest got;
 	struct sink *zip = zip_sink(blob_sink(w), kind, 0, err);
@@ -407,11 +448,14 @@ static int write_blob(struct cache *c, const struct layer *l, enum zip_kind kind
 	if (r < 0)
 		return -1;
 	if (!digest_eq(&got, &l->diffid))
-		return err_set(err, ERR_INTEGRITY, "its files do not give its digest (a pulled layer needs the blob it came as)");
+		return err_set(
+			err, ERR_INTEGRITY,
+			"its files do not give its digest (a pulled layer needs the blob it came as)");
 	return 0;
 }
 
-static int make_blob(struct cache *c, const struct layer *l, enum zip_kind kind, struct digest *ret, uint64_t *ret_size, struct err **err)
+static int make_blob(struct cache *c, const struct layer *l, enum zip_kind kind, struct digest *ret,
+		     uint64_t *ret_size, struct err **err)
 {
 	struct blob_writer *w = cache_blob_begin(c, 0, err);
 	if (!w)
@@ -423,7 +467,8 @@ static int make_blob(struct cache *c, const struct layer *l, enum zip_kind kind,
 	if (cache_blob_commit(c, w, NULL, NULL, ret, err) < 0)
 		return -1;
 	_cleanup_(db_write_endp) struct write t = { 0 };
-	if (db_write_begin(&t, c, DB_INDEX, DB_NORMAL, err) < 0 || note_packed(c, &l->diffid, zip_form(kind), ret, err) < 0 ||
+	if (db_write_begin(&t, c, DB_INDEX, DB_NORMAL, err) < 0 ||
+	    note_packed(c, &l->diffid, zip_form(kind), ret, err) < 0 ||
 	    db_write_commit(&t, err) < 0)
 		return -1;
 	bool has;
@@ -445,10 +490,11 @@ static int parse_form(const char *form, enum zip_kind *ret, struct err **err)
 	return 0;
 }
 
-static int pack(struct cache *c, const struct layer *l, enum zip_kind kind, struct digest *ret, uint64_t *ret_size, enum zip_kind *ret_kind,
-		struct err **err)
+static int pack(struct cache *c, const struct layer *l, enum zip_kind kind, struct digest *ret,
+		uint64_t *ret_size, enum zip_kind *ret_kind, struct err **err)
 {
-	/* What came from outside is sent on as it came, whatever form is wanted: its digest is known to others. */
+	/* What came from outside is sent on as it came, whatever form is wanted: its digest is
+	 * known to others. */
 	static const enum zip_kind outside[] = { ZIP_GZIP, ZIP_ZSTD, ZIP_NONE };
 	for (size_t i = 0; i < ARRAY_SIZE(outside); i++) {
 		int r = find_packed(c, &l->diffid, media_type(outside[i]), ret, ret_size, err);
@@ -463,8 +509,9 @@ static int pack(struct cache *c, const struct layer *l, enum zip_kind kind, stru
 	return make_blob(c, l, kind, ret, ret_size, err);
 }
 
-int cache_layer_pack(struct cache *c, const struct layer *l, const char *form, struct digest *ret_blob, uint64_t *ret_size,
-		     struct str *ret_media_type, struct err **err)
+int cache_layer_pack(struct cache *c, const struct layer *l, const char *form,
+		     struct digest *ret_blob, uint64_t *ret_size, struct str *ret_media_type,
+		     struct err **err)
 {
 	enum zip_kind kind = ZIP_NONE, got = ZIP_NONE;
 	struct digest blob = { 0 };

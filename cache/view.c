@@ -20,10 +20,10 @@ struct cursor {
 struct manifest_view {
 	struct cursor *all;
 	size_t n_all;
-	struct cursor **heap;        /* least path first; of equal ones the highest layer */
+	struct cursor **heap; /* least path first; of equal ones the highest layer */
 	size_t n;
-	VEC(struct scope) scopes;    /* each lies within the one before */
-	struct cursor *out;          /* whose entry was given: advanced at the next call */
+	VEC(struct scope) scopes; /* each lies within the one before */
+	struct cursor *out;       /* whose entry was given: advanced at the next call */
 	bool started;
 };
 
@@ -96,7 +96,8 @@ static size_t level_at(struct manifest_view *v, struct str path)
 	return 0;
 }
 
-int manifest_view_next(struct manifest_view *v, struct entry *ret, size_t *ret_layer, struct err **err)
+int manifest_view_next(struct manifest_view *v, struct entry *ret, size_t *ret_layer,
+		       struct err **err)
 {
 	for (size_t i = 0; !v->started && i < v->n_all; i++)
 		if (advance(v, &v->all[i], err) < 0)
@@ -116,7 +117,8 @@ int manifest_view_next(struct manifest_view *v, struct entry *ret, size_t *ret_l
 				return -1;
 			continue;
 		}
-		/* What lower layers have at the same path is hidden; whether it shows below depends on the kind. */
+		/* What lower layers have at the same path is hidden; whether it shows below depends
+		 * on the kind. */
 		bool merged = c->e.kind == 'd';
 		size_t hide = merged ? 0 : c->layer;
 		while (v->n && str_eq(v->heap[0]->e.path, c->e.path)) {
@@ -129,7 +131,8 @@ int manifest_view_next(struct manifest_view *v, struct entry *ret, size_t *ret_l
 				return -1;
 		}
 		if (hide)
-			VEC_PUSH(&v->scopes, ((struct scope){ str_dup(c->e.path), c->e.path.n, hide }));
+			VEC_PUSH(&v->scopes,
+				 ((struct scope){ str_dup(c->e.path), c->e.path.n, hide }));
 		v->out = c;
 		if (c->e.kind == 'w')
 			continue;

@@ -17,10 +17,11 @@ bool xattr_kept(struct str name)
 	if (str_starts(name, STR("trusted.")))
 		return !str_starts(name, STR("trusted.overlay."));
 	return str_eq_c(name, "security.capability") || str_eq_c(name, "system.posix_acl_access") ||
-	       str_eq_c(name, "system.posix_acl_default");
+		str_eq_c(name, "system.posix_acl_default");
 }
 
-/* There is no *at form of these calls before 6.13: an unopened file is reached through the folder's descriptor. */
+/* There is no *at form of these calls before 6.13: an unopened file is reached through the folder's
+ * descriptor. */
 static void proc_path(char *buf, size_t size, int dirfd, const char *name)
 {
 	snprintf(buf, size, "/proc/self/fd/%d/%s", dirfd, name);
@@ -72,7 +73,8 @@ static int read_value(int fd, const char *path, const char *name, struct xattr_p
 	return -1;
 }
 
-static int read_values(int fd, const char *path, struct str names, const char *what, struct sb *out, struct err **err)
+static int read_values(int fd, const char *path, struct str names, const char *what, struct sb *out,
+		       struct err **err)
 {
 	VEC(struct xattr_pair) v = { 0 };
 	size_t total = 0;
@@ -90,7 +92,9 @@ static int read_values(int fd, const char *path, struct str names, const char *w
 		VEC_PUSH(&v, pair);
 		total += pair.name.n + pair.value.n + 16;
 		if (total > XATTR_MAX)
-			r = err_set(err, ERR_LIMIT, "read attributes of '%s': they are larger than %d bytes", what, XATTR_MAX);
+			r = err_set(err, ERR_LIMIT,
+				    "read attributes of '%s': they are larger than %d bytes", what,
+				    XATTR_MAX);
 	}
 	if (!r)
 		xattr_list(v.v, v.n, out);
@@ -100,7 +104,8 @@ static int read_values(int fd, const char *path, struct str names, const char *w
 	return r;
 }
 
-int xattr_read(int fd, int dirfd, const char *name, const char *what, struct sb *out, struct err **err)
+int xattr_read(int fd, int dirfd, const char *name, const char *what, struct sb *out,
+	       struct err **err)
 {
 	char path[300], small[512], *buf = small;
 	_cleanup_free_ char *big = NULL;
@@ -135,7 +140,8 @@ bool xattr_next(struct str *list, struct str *ret_name, struct str *ret_value)
 	return true;
 }
 
-int xattr_write(int fd, int dirfd, const char *name, struct str list, const char *what, struct err **err)
+int xattr_write(int fd, int dirfd, const char *name, struct str list, const char *what,
+		struct err **err)
 {
 	char path[300];
 	struct str key, value;
@@ -143,7 +149,8 @@ int xattr_write(int fd, int dirfd, const char *name, struct str list, const char
 		proc_path(path, sizeof(path), dirfd, name);
 	while (xattr_next(&list, &key, &value)) {
 		_cleanup_free_ char *k = str_dup(key);
-		int r = fd >= 0 ? fsetxattr(fd, k, value.p, value.n, 0) : lsetxattr(path, k, value.p, value.n, 0);
+		int r = fd >= 0 ? fsetxattr(fd, k, value.p, value.n, 0)
+				: lsetxattr(path, k, value.p, value.n, 0);
 		if (r < 0 && errno != ENOTSUP && !(errno == EPERM && str_starts(key, STR("user."))))
 			return err_sys(err, "set attribute '%s' of '%s'", k, what);
 	}

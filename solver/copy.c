@@ -24,13 +24,15 @@ enum { LINKS_MAX = 255 };
 enum where { NOWHERE, IN_PARENT, IN_FS };
 
 /* Looks at a path in which no symlink is left but the last. */
-static int look(const struct copy *cp, const char *path, struct stat *st, enum where *ret, struct err **err)
+static int look(const struct copy *cp, const char *path, struct stat *st, enum where *ret,
+		struct err **err)
 {
 	const int fds[] = { cp->fs_fd, cp->parent_fd };
 	for (int i = 0; i < 2; i++) {
 		if (fds[i] < 0)
 			continue;
-		if (fstatat(fds[i], path, st, AT_SYMLINK_NOFOLLOW | (*path ? 0 : AT_EMPTY_PATH)) == 0) {
+		if (fstatat(fds[i], path, st, AT_SYMLINK_NOFOLLOW | (*path ? 0 : AT_EMPTY_PATH)) ==
+		    0) {
 			*ret = i ? IN_PARENT : IN_FS;
 			return 0;
 		}
@@ -41,7 +43,8 @@ static int look(const struct copy *cp, const char *path, struct stat *st, enum w
 	return 0;
 }
 
-static int read_link(const struct copy *cp, enum where where, const char *path, struct sb *out, struct err **err)
+static int read_link(const struct copy *cp, enum where where, const char *path, struct sb *out,
+		     struct err **err)
 {
 	char buf[PATH_BYTES_MAX + 1];
 	ssize_t n = readlinkat(where == IN_FS ? cp->fs_fd : cp->parent_fd, path, buf, sizeof(buf));
@@ -64,7 +67,8 @@ static void append(struct sb *path, struct str name)
 	sb_add_str(path, name);
 }
 
-/* Resolves a path inside the root, its last component too: the path without symlinks where it is or would be made. */
+/* Resolves a path inside the root, its last component too: the path without symlinks where it is or
+ * would be made. */
 static int resolve(const struct copy *cp, struct str path, struct sb *out, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb rest = { 0 }, next = { 0 };
@@ -117,11 +121,13 @@ static struct copy_dir *dir_at(struct copy *cp, struct str path)
 	return map_get(&cp->dirs, path);
 }
 
-static struct copy_dir *note_dir(struct copy *cp, struct str path, int64_t mtime_ns, bool mark, bool fresh)
+static struct copy_dir *note_dir(struct copy *cp, struct str path, int64_t mtime_ns, bool mark,
+				 bool fresh)
 {
 	void **slot = map_slot(&cp->dirs, path);
 	struct copy_dir *d = *slot ? *slot : (*slot = xcalloc(1, sizeof(*d)));
-	*d = (struct copy_dir){ mtime_ns, mark, d->fresh || fresh, fresh && !d->fresh ? cp->match : d->match };
+	*d = (struct copy_dir){ mtime_ns, mark, d->fresh || fresh,
+				fresh && !d->fresh ? cp->match : d->match };
 	return d;
 }
 
@@ -158,7 +164,8 @@ struct attributes {
 
 static int set_dir(struct copy *cp, const char *path, const struct attributes *a, struct err **err)
 {
-	_cleanup_close_ int fd = openat(cp->fs_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(cp->fs_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fchown(fd, a->uid, a->gid) < 0 || fchmod(fd, a->mode) < 0)
 		return err_sys(err, "set owner and mode of '/%s'", path);
 	return xattr_write(fd, -1, "", a->xattrs, path, err);
@@ -191,7 +198,8 @@ static int make_dir(struct copy *cp, const char *path, const struct attributes *
 }
 
 /* Has the folder `path`, which look() found to be `where`, in fs; a new one with attributes `a`. */
-static int bring(struct copy *cp, const char *path, const struct stat *st, enum where where, const struct attributes *a, struct err **err)
+static int bring(struct copy *cp, const char *path, const struct stat *st, enum where where,
+		 const struct attributes *a, struct err **err)
 {
 	if (where == NOWHERE)
 		return make_dir(cp, path, a, err);
@@ -201,10 +209,12 @@ static int bring(struct copy *cp, const char *path, const struct stat *st, enum 
 	return 0;
 }
 
-/* What folders have that the step makes by itself: 0755, or octal --chmod's bits; root, or --chown. */
+/* What folders have that the step makes by itself: 0755, or octal --chmod's bits; root, or
+ * --chown. */
 static struct attributes own_attributes(const struct copy *cp)
 {
-	return (struct attributes){ cp->mode_kind > 0 ? cp->mode : 0755, cp->has_owner ? cp->uid : 0, cp->has_owner ? cp->gid : 0,
+	return (struct attributes){ cp->mode_kind > 0 ? cp->mode : 0755,
+				    cp->has_owner ? cp->uid : 0, cp->has_owner ? cp->gid : 0,
 				    STR("") };
 }
 
@@ -222,7 +232,8 @@ static int ensure_dir(struct copy *cp, const char *path, struct err **err)
 			if (look(cp, part, &st, &where, err) < 0)
 				return -1;
 			if (where != NOWHERE && !S_ISDIR(st.st_mode))
-				return err_set(err, ERR_INVALID, "mkdir /%s: not a directory", part);
+				return err_set(err, ERR_INVALID, "mkdir /%s: not a directory",
+					       part);
 			if (bring(cp, part, &st, where, &own, err) < 0)
 				return -1;
 		}
@@ -238,7 +249,8 @@ static int apply_times(struct copy *cp, struct err **err)
 	for (struct map_entry *e; (e = map_next(&cp->dirs, &i));) {
 		const struct copy_dir *d = e->value;
 		struct timespec ts = timespec_of(d->mtime_ns), both[2] = { ts, ts };
-		int r = e->key.n ? utimensat(cp->fs_fd, e->key.p, both, AT_SYMLINK_NOFOLLOW) : futimens(cp->fs_fd, both);
+		int r = e->key.n ? utimensat(cp->fs_fd, e->key.p, both, AT_SYMLINK_NOFOLLOW)
+				 : futimens(cp->fs_fd, both);
 		if (r < 0)
 			return err_sys(err, "set the time of '/%s'", e->key.p);
 		if (d->mark && cp->mark)
@@ -272,10 +284,10 @@ static void release(struct copy *cp)
 struct match_copy {
 	struct copy *cp;
 	struct tree *t;
-	struct arena *a;               /* paths of this match */
-	struct str target;             /* where the match lands, without symlinks */
+	struct arena *a;   /* paths of this match */
+	struct str target; /* where the match lands, without symlinks */
 	VEC(struct copy_job) jobs;
-	VEC(struct copy_job) links;    /* dest is a hard link to the destination of item->e.group */
+	VEC(struct copy_job) links; /* dest is a hard link to the destination of item->e.group */
 };
 
 static struct str dest_of(struct match_copy *m, struct str path)
@@ -285,21 +297,27 @@ static struct str dest_of(struct match_copy *m, struct str path)
 	return arena_printf(m->a, "%.*s/%.*s", STR_ARG(m->target), STR_ARG(path));
 }
 
-/* Makes room for what is not a folder: nothing is left at dest in fs, and it is no folder in the view. */
+/* Makes room for what is not a folder: nothing is left at dest in fs, and it is no folder in the
+ * view. */
 static int make_room(struct match_copy *m, struct str dest, struct err **err)
 {
 	struct stat st;
 	enum where where;
 	size_t slash = str_rfind(dest, '/');
-	const struct copy_dir *dir = dir_at(m->cp, slash == SIZE_MAX ? STR("") : str_sub(dest, 0, slash));
+	const struct copy_dir *dir =
+		dir_at(m->cp, slash == SIZE_MAX ? STR("") : str_sub(dest, 0, slash));
 	struct str base = slash == SIZE_MAX ? dest : str_sub(dest, slash + 1, dest.n);
 	if (str_starts(base, STR(".wh.")))
-		return err_set(err, ERR_INVALID, "'/%.*s': names that begin with .wh. mean deletions in an image layer", STR_ARG(dest));
+		return err_set(
+			err, ERR_INVALID,
+			"'/%.*s': names that begin with .wh. mean deletions in an image layer",
+			STR_ARG(dest));
 	if (!dest.n)
 		return err_set(err, ERR_INVALID, "cannot replace to directory / with file");
 	if (!dir)
 		BUG("no folder for '/%.*s'", STR_ARG(dest));
-	/* The names of one match differ, so in a folder that it made there is nothing to look for. */
+	/* The names of one match differ, so in a folder that it made there is nothing to look
+	 * for. */
 	if (dir->fresh && dir->match && dir->match == m->cp->match)
 		return 0;
 	if (look(m->cp, dest.p, &st, &where, err) < 0)
@@ -307,7 +325,8 @@ static int make_room(struct match_copy *m, struct str dest, struct err **err)
 	if (where == NOWHERE)
 		return 0;
 	if (S_ISDIR(st.st_mode))
-		return err_set(err, ERR_INVALID, "cannot replace to directory /%.*s with file", STR_ARG(dest));
+		return err_set(err, ERR_INVALID, "cannot replace to directory /%.*s with file",
+			       STR_ARG(dest));
 	if (where == IN_FS && unlinkat(m->cp->fs_fd, dest.p, 0) < 0)
 		return err_sys(err, "replace '/%.*s'", STR_ARG(dest));
 	return 0;
@@ -322,16 +341,21 @@ static int put_dir(struct match_copy *m, const struct tree_item *i, struct err *
 	bool fresh = d && d->fresh;
 	copy_owner_of(m->cp, &i->e, &a.uid, &a.gid);
 	if (str_starts(path_base(dest), STR(".wh.")))
-		return err_set(err, ERR_INVALID, "'/%.*s': names that begin with .wh. mean deletions in an image layer", STR_ARG(dest));
+		return err_set(
+			err, ERR_INVALID,
+			"'/%.*s': names that begin with .wh. mean deletions in an image layer",
+			STR_ARG(dest));
 	if (!d) {
 		struct stat st;
 		enum where where;
 		if (look(m->cp, dest.p, &st, &where, err) < 0)
 			return -1;
 		if (where != NOWHERE && !S_ISDIR(st.st_mode))
-			return err_set(err, ERR_INVALID, "cannot copy to non-directory: /%.*s", STR_ARG(dest));
+			return err_set(err, ERR_INVALID, "cannot copy to non-directory: /%.*s",
+				       STR_ARG(dest));
 		fresh = where == NOWHERE;
-		/* An existing one is brought up first: attributes that the source does not have stay. */
+		/* An existing one is brought up first: attributes that the source does not have
+		 * stay. */
 		if (bring(m->cp, dest.p, &st, where, &a, err) < 0)
 			return -1;
 	}
@@ -342,17 +366,24 @@ static int put_dir(struct match_copy *m, const struct tree_item *i, struct err *
 }
 
 /* A symlink, device or pipe: made of what the scan says. */
-static int put_node(struct match_copy *m, const struct tree_item *i, struct str dest, struct err **err)
+static int put_node(struct match_copy *m, const struct tree_item *i, struct str dest,
+		    struct err **err)
 {
 	uid_t uid;
 	gid_t gid;
 	int at = m->cp->fs_fd, r;
 	if (i->e.kind == 'c' && !i->e.major && !i->e.minor)
-		return err_set(err, ERR_INVALID, "copy '/%.*s': device 0:0 would delete a file of the layers below", STR_ARG(i->source));
+		return err_set(err, ERR_INVALID,
+			       "copy '/%.*s': device 0:0 would delete a file of the layers below",
+			       STR_ARG(i->source));
 	if (i->e.kind == 'l')
 		r = symlinkat(arena_cstr(m->a, i->e.link), at, dest.p);
 	else
-		r = mknodat(at, dest.p, (mode_t)(i->e.kind == 'c' ? S_IFCHR : i->e.kind == 'b' ? S_IFBLK : S_IFIFO) | 0600,
+		r = mknodat(at, dest.p,
+			    (mode_t)(i->e.kind == 'c'           ? S_IFCHR
+					     : i->e.kind == 'b' ? S_IFBLK
+								: S_IFIFO) |
+				    0600,
 			    makedev(i->e.major, i->e.minor));
 	copy_owner_of(m->cp, &i->e, &uid, &gid);
 	if (r < 0 || fchownat(at, dest.p, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
@@ -361,18 +392,23 @@ static int put_node(struct match_copy *m, const struct tree_item *i, struct str 
 		return err_sys(err, "set the mode of '/%s'", dest.p);
 	if (i->e.xattrs.n) {
 		size_t slash = str_rfind(dest, '/');
-		_cleanup_free_ char *dir = slash == SIZE_MAX ? xstrdup(".") : xstrndup(dest.p, slash);
+		_cleanup_free_ char *dir =
+			slash == SIZE_MAX ? xstrdup(".") : xstrndup(dest.p, slash);
 		_cleanup_close_ int fd = openat(at, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			return err_sys(err, "open the folder of '/%s'", dest.p);
-		if (xattr_write(-1, fd, dest.p + (slash == SIZE_MAX ? 0 : slash + 1), i->e.xattrs, dest.p, err) < 0)
+		if (xattr_write(-1, fd, dest.p + (slash == SIZE_MAX ? 0 : slash + 1), i->e.xattrs,
+				dest.p, err) < 0)
 			return -1;
 	}
 	struct timespec ts = timespec_of(i->e.mtime_ns), both[2] = { ts, ts };
-	return utimensat(at, dest.p, both, AT_SYMLINK_NOFOLLOW) < 0 ? err_sys(err, "set the time of '/%s'", dest.p) : 0;
+	return utimensat(at, dest.p, both, AT_SYMLINK_NOFOLLOW) < 0
+		? err_sys(err, "set the time of '/%s'", dest.p)
+		: 0;
 }
 
-static int put_item(struct match_copy *m, const struct tree_item *i, struct str dest, struct err **err)
+static int put_item(struct match_copy *m, const struct tree_item *i, struct str dest,
+		    struct err **err)
 {
 	if (make_room(m, dest, err) < 0)
 		return -1;
@@ -399,7 +435,8 @@ static int finish_items(struct match_copy *m, struct err **err)
 	return 0;
 }
 
-/* A folder's content into the folder `target`. Its time becomes the source's in the end, whatever was put into it. */
+/* A folder's content into the folder `target`. Its time becomes the source's in the end, whatever
+ * was put into it. */
 static int copy_folder(struct match_copy *m, const struct tree_item *v, size_t n, struct err **err)
 {
 	struct stat st;
@@ -407,18 +444,21 @@ static int copy_folder(struct match_copy *m, const struct tree_item *v, size_t n
 	if (look(m->cp, m->target.p, &st, &where, err) < 0)
 		return -1;
 	if (where != NOWHERE && !S_ISDIR(st.st_mode))
-		return err_set(err, ERR_INVALID, "cannot copy to non-directory: /%.*s", STR_ARG(m->target));
+		return err_set(err, ERR_INVALID, "cannot copy to non-directory: /%.*s",
+			       STR_ARG(m->target));
 	if (ensure_dir(m->cp, m->target.p, err) < 0)
 		return -1;
 	for (size_t i = 1; i < n; i++) {
-		int r = v[i].e.kind == 'd' ? put_dir(m, &v[i], err) : put_item(m, &v[i], dest_of(m, v[i].e.path), err);
+		int r = v[i].e.kind == 'd' ? put_dir(m, &v[i], err)
+					   : put_item(m, &v[i], dest_of(m, v[i].e.path), err);
 		if (r < 0)
 			return -1;
 	}
 	if (finish_items(m, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		struct copy_dir *d = v[i].e.kind == 'd' ? dir_at(m->cp, dest_of(m, v[i].e.path)) : NULL;
+		struct copy_dir *d =
+			v[i].e.kind == 'd' ? dir_at(m->cp, dest_of(m, v[i].e.path)) : NULL;
 		if (d) {
 			d->mtime_ns = v[i].e.mtime_ns;
 			d->mark = false;
@@ -431,10 +471,12 @@ static int copy_folder(struct match_copy *m, const struct tree_item *v, size_t n
 
 static bool wants_folder(struct str dest)
 {
-	return str_ends(dest, STR("/")) || str_ends(dest, STR("/.")) || str_eq_c(dest, ".") || str_eq_c(dest, "..") || str_ends(dest, STR("/.."));
+	return str_ends(dest, STR("/")) || str_ends(dest, STR("/.")) || str_eq_c(dest, ".") ||
+		str_eq_c(dest, "..") || str_ends(dest, STR("/.."));
 }
 
-/* The folder that has to be there before anything is looked at: dest itself with a trailing slash, else what it is in. */
+/* The folder that has to be there before anything is looked at: dest itself with a trailing slash,
+ * else what it is in. */
 static int ensure_dest(struct copy *cp, struct str dest, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb path = { 0 };
@@ -447,15 +489,19 @@ static int ensure_dest(struct copy *cp, struct str dest, struct err **err)
 	return ensure_dir(cp, sb_c(&path), err);
 }
 
-/* Where a file lands: in dest under its name where dest is a folder, else at dest itself. Its folder is there afterwards. */
-static int file_target(struct copy *cp, struct str dest, struct str name, struct sb *out, struct err **err)
+/* Where a file lands: in dest under its name where dest is a folder, else at dest itself. Its
+ * folder is there afterwards. */
+static int file_target(struct copy *cp, struct str dest, struct str name, struct sb *out,
+		       struct err **err)
 {
 	struct stat st;
 	enum where where;
-	if (ensure_dest(cp, dest, err) < 0 || resolve(cp, dest, out, err) < 0 || look(cp, sb_c(out), &st, &where, err) < 0)
+	if (ensure_dest(cp, dest, err) < 0 || resolve(cp, dest, out, err) < 0 ||
+	    look(cp, sb_c(out), &st, &where, err) < 0)
 		return -1;
 	if (where != NOWHERE && S_ISDIR(st.st_mode)) {
-		/* A heredoc's delimiter may be any word; as with sources its last component counts. */
+		/* A heredoc's delimiter may be any word; as with sources its last component
+		 * counts. */
 		name = path_base(name);
 		if (str_eq_c(name, ".") || str_eq_c(name, "..") || str_eq_c(name, "/"))
 			return err_set(err, ERR_INVALID, "'%.*s' is no file name", STR_ARG(name));
@@ -471,14 +517,17 @@ static int file_target(struct copy *cp, struct str dest, struct str name, struct
 /* ADD: whether a file is an archive, by its content. */
 static int refuse_archive(struct tree *t, const struct tree_item *i, struct err **err)
 {
-	int fd = i->e.kind == 'f' && i->e.size ? copy_open(cache_tree_fd(t), i->source.p, O_RDONLY | O_NONBLOCK) : -1;
+	int fd = i->e.kind == 'f' && i->e.size
+		? copy_open(cache_tree_fd(t), i->source.p, O_RDONLY | O_NONBLOCK)
+		: -1;
 	if (fd < 0)
-		return 0;   /* what is wrong with it is said when it is copied */
+		return 0; /* what is wrong with it is said when it is copied */
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct source *s = zip_source(io_source_fd(fd, true, i->source.p), NULL, &e);
 	char head[512];
 	size_t n = 0;
-	bool archive = !s && e->code == ERR_UNSUPPORTED;   /* bzip2, xz: what is in it can't be seen yet */
+	bool archive =
+		!s && e->code == ERR_UNSUPPORTED; /* bzip2, xz: what is in it can't be seen yet */
 	while (s && n < sizeof(head)) {
 		ssize_t k = io_read(s, head + n, sizeof(head) - n);
 		if (k <= 0)
@@ -488,11 +537,14 @@ static int refuse_archive(struct tree *t, const struct tree_item *i, struct err 
 	if (s && io_source_close(s, &e) < 0)
 		err_drop(&e);
 	if (archive || tar_detect(head, n))
-		return err_set(err, ERR_UNSUPPORTED, "not supported yet: ADD of an archive that unpacks ('%.*s')", STR_ARG(i->source));
+		return err_set(err, ERR_UNSUPPORTED,
+			       "not supported yet: ADD of an archive that unpacks ('%.*s')",
+			       STR_ARG(i->source));
 	return 0;
 }
 
-static int copy_match(struct copy *cp, const struct copy_spec *s, struct tree *t, const struct match *match, const struct tree_item *v, size_t n,
+static int copy_match(struct copy *cp, const struct copy_spec *s, struct tree *t,
+		      const struct match *match, const struct tree_item *v, size_t n,
 		      struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb target = { 0 };
@@ -521,7 +573,8 @@ static int copy_match(struct copy *cp, const struct copy_spec *s, struct tree *t
 	return r;
 }
 
-static int copy_tree(struct copy *cp, const struct copy_spec *s, const struct copy_source *src, struct cache *c, struct err **err)
+static int copy_tree(struct copy *cp, const struct copy_spec *s, const struct copy_source *src,
+		     struct cache *c, struct err **err)
 {
 	struct match *match;
 	size_t n;
@@ -530,7 +583,8 @@ static int copy_tree(struct copy *cp, const struct copy_spec *s, const struct co
 	for (size_t i = 0; i < n; i++) {
 		struct tree_item *items;
 		size_t n_items;
-		if (cache_tree_items(src->tree, c, src->selection, &match[i], &items, &n_items, err) < 0)
+		if (cache_tree_items(src->tree, c, src->selection, &match[i], &items, &n_items,
+				     err) < 0)
 			return -1;
 		int r = copy_match(cp, s, src->tree, &match[i], items, n_items, err);
 		free(items);
@@ -540,7 +594,8 @@ static int copy_tree(struct copy *cp, const struct copy_spec *s, const struct co
 	return 0;
 }
 
-static int copy_heredoc(struct copy *cp, const struct copy_spec *s, const struct copy_source *src, struct err **err)
+static int copy_heredoc(struct copy *cp, const struct copy_spec *s, const struct copy_source *src,
+			struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb path = { 0 };
 	struct match_copy m = { .cp = cp };
@@ -554,8 +609,10 @@ static int copy_heredoc(struct copy *cp, const struct copy_spec *s, const struct
 	touch_parent(cp, sb_str(&path));
 	struct entry e = { .kind = 'f', .mode = 0644 };
 	struct timespec ts = timespec_of(cp->now_ns), both[2] = { ts, ts };
-	_cleanup_close_ int fd = openat(cp->fs_fd, dest, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || io_write_full(fd, src->content.p, src->content.n) < 0 || fchown(fd, own_attributes(cp).uid, own_attributes(cp).gid) < 0 ||
+	_cleanup_close_ int fd =
+		openat(cp->fs_fd, dest, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || io_write_full(fd, src->content.p, src->content.n) < 0 ||
+	    fchown(fd, own_attributes(cp).uid, own_attributes(cp).gid) < 0 ||
 	    fchmod(fd, copy_mode_of(cp, &e)) < 0 || futimens(fd, both) < 0)
 		return err_sys(err, "write '/%s'", dest);
 	if (cp->mark)
@@ -565,13 +622,24 @@ static int copy_heredoc(struct copy *cp, const struct copy_spec *s, const struct
 
 int solver_copy(const struct copy_spec *s, struct cache *c, struct err **err)
 {
-	struct copy cp = { .parent_fd = s->parent_fd, .fs_fd = s->fs_fd, .now_ns = s->now_ns, .mark = s->mark, .mark_arg = s->mark_arg,
-			   .cancel = s->cancel, .has_owner = s->has_owner, .uid = s->uid, .gid = s->gid, .mode_kind = -1, .chmod = s->chmod };
+	struct copy cp = { .parent_fd = s->parent_fd,
+			   .fs_fd = s->fs_fd,
+			   .now_ns = s->now_ns,
+			   .mark = s->mark,
+			   .mark_arg = s->mark_arg,
+			   .cancel = s->cancel,
+			   .has_owner = s->has_owner,
+			   .uid = s->uid,
+			   .gid = s->gid,
+			   .mode_kind = -1,
+			   .chmod = s->chmod };
 	if (s->chmod.p && (cp.mode_kind = solver_copy_mode(s->chmod, &cp.mode)) < 0)
-		return err_set(err, ERR_INVALID, "invalid chmod parameter: '%.*s'", STR_ARG(s->chmod));
+		return err_set(err, ERR_INVALID, "invalid chmod parameter: '%.*s'",
+			       STR_ARG(s->chmod));
 	int r = begin(&cp, err);
 	for (size_t i = 0; !r && i < s->n_sources; i++)
-		r = s->sources[i].tree ? copy_tree(&cp, s, &s->sources[i], c, err) : copy_heredoc(&cp, s, &s->sources[i], err);
+		r = s->sources[i].tree ? copy_tree(&cp, s, &s->sources[i], c, err)
+				       : copy_heredoc(&cp, s, &s->sources[i], err);
 	if (!r)
 		r = apply_times(&cp, err);
 	release(&cp);
@@ -580,8 +648,15 @@ int solver_copy(const struct copy_spec *s, struct cache *c, struct err **err)
 
 int solver_copy_workdir(const struct copy_workdir *s, struct err **err)
 {
-	struct copy cp = { .parent_fd = s->parent_fd, .fs_fd = s->fs_fd, .now_ns = s->now_ns, .mark = s->mark, .mark_arg = s->mark_arg,
-			   .has_owner = true, .uid = s->uid, .gid = s->gid, .mode_kind = -1 };
+	struct copy cp = { .parent_fd = s->parent_fd,
+			   .fs_fd = s->fs_fd,
+			   .now_ns = s->now_ns,
+			   .mark = s->mark,
+			   .mark_arg = s->mark_arg,
+			   .has_owner = true,
+			   .uid = s->uid,
+			   .gid = s->gid,
+			   .mode_kind = -1 };
 	_cleanup_(sb_releasep) struct sb path = { 0 };
 	int r = begin(&cp, err);
 	if (!r)

@@ -34,7 +34,8 @@ struct worker {
 int copy_open(int root, const char *path, int flags)
 {
 	struct open_how how = { .flags = (unsigned)flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+					RESOLVE_NO_MAGICLINKS };
 	for (int tries = 0;; tries++) {
 		int fd = (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof(how));
 		if (fd >= 0 || (errno != EAGAIN && errno != EINTR) || tries == 32)
@@ -130,7 +131,8 @@ static int copy_sparse(struct worker *w, struct data *d, struct err **err)
 	return ftruncate(d->to, (off_t)d->size) < 0 ? err_sys(err, "write") : 1;
 }
 
-/* Shares the blocks and reads the clone, which is ours alone: 1 done, 0 the file is shorter, -1; 2 where blocks can't be shared. */
+/* Shares the blocks and reads the clone, which is ours alone: 1 done, 0 the file is shorter, -1; 2
+ * where blocks can't be shared. */
 static int clone_data(struct worker *w, struct data *d, const char *dest, struct err **err)
 {
 	if (atomic_load_explicit(&w->cp->no_clone, memory_order_relaxed))
@@ -148,7 +150,8 @@ static int clone_data(struct worker *w, struct data *d, const char *dest, struct
 	return copy_range(w, &clone, 0, d->size, err);
 }
 
-static int copy_data(struct worker *w, struct data *d, const struct stat *st, const char *dest, struct err **err)
+static int copy_data(struct worker *w, struct data *d, const struct stat *st, const char *dest,
+		     struct err **err)
 {
 	int r = clone_data(w, d, dest, err);
 	if (r != 2)
@@ -159,7 +162,8 @@ static int copy_data(struct worker *w, struct data *d, const struct stat *st, co
 }
 
 /* Copies and compares with what the scan says. */
-static int fill(struct worker *w, const struct tree_item *i, int from, int to, const char *dest, struct err **err)
+static int fill(struct worker *w, const struct tree_item *i, int from, int to, const char *dest,
+		struct err **err)
 {
 	struct stat st;
 	char more;
@@ -177,14 +181,16 @@ static int fill(struct worker *w, const struct tree_item *i, int from, int to, c
 	if (r < 0)
 		return -1;
 	/* Longer now, shorter, or other bytes. */
-	if (!r || (d.hash && (!digest_eq(&got, &i->e.data) || pread(from, &more, 1, (off_t)d.size) != 0)))
+	if (!r ||
+	    (d.hash && (!digest_eq(&got, &i->e.data) || pread(from, &more, 1, (off_t)d.size) != 0)))
 		return changed(w, i, err);
 	return 0;
 }
 
 /* ---- files */
 
-static int set_attributes(struct worker *w, const struct tree_item *i, int from, int to, struct err **err)
+static int set_attributes(struct worker *w, const struct tree_item *i, int from, int to,
+			  struct err **err)
 {
 	uid_t uid;
 	gid_t gid;
@@ -212,15 +218,18 @@ static int copy_one(struct worker *w, const struct copy_job *j, struct err **err
 {
 	const struct tree_item *i = j->item;
 	_cleanup_close_ int from = -1;
-	/* What the scan saw as empty is made empty without a look: a file, or a socket that can't be opened. */
+	/* What the scan saw as empty is made empty without a look: a file, or a socket that can't
+	 * be opened. */
 	if (i->e.size || !i->e.has_data) {
 		from = copy_open(cache_tree_fd(w->t), i->source.p, O_RDONLY | O_NONBLOCK);
-		if (from < 0 && (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == ENXIO))
+		if (from < 0 &&
+		    (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == ENXIO))
 			return changed(w, i, err);
 		if (from < 0)
 			return err_sys(err, "open");
 	}
-	_cleanup_close_ int to = openat(w->cp->fs_fd, j->dest.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int to = openat(w->cp->fs_fd, j->dest.p,
+					O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (to < 0)
 		return err_sys(err, "create '/%s'", j->dest.p);
 	if (i->e.size && fill(w, i, from, to, j->dest.p, err) < 0)
@@ -233,7 +242,8 @@ static void *work(void *arg)
 	struct worker *w = arg;
 	w->buf = xmalloc(READ_SIZE);
 	for (size_t k; !atomic_load(w->stop) && (k = atomic_fetch_add(w->next, 1)) < w->n;) {
-		int r = canceled(w->cp) ? err_set(&w->err, ERR_CANCELED, "canceled") : copy_one(w, &w->v[k], &w->err);
+		int r = canceled(w->cp) ? err_set(&w->err, ERR_CANCELED, "canceled")
+					: copy_one(w, &w->v[k], &w->err);
 		if (r < 0) {
 			if (!w->err->status && w->err->code != ERR_CANCELED)
 				err_wrap(&w->err, "copy '/%.*s'", STR_ARG(w->v[k].item->source));
@@ -255,7 +265,8 @@ static unsigned threads_for(size_t n)
 	return (unsigned)(useful < cpus ? useful : cpus);
 }
 
-int copy_files(struct copy *cp, struct tree *t, const struct copy_job *v, size_t n, struct err **err)
+int copy_files(struct copy *cp, struct tree *t, const struct copy_job *v, size_t n,
+	       struct err **err)
 {
 	struct worker w[THREADS_MAX];
 	pthread_t id[THREADS_MAX];
@@ -264,7 +275,9 @@ int copy_files(struct copy *cp, struct tree *t, const struct copy_job *v, size_t
 	unsigned threads = threads_for(n), started = 1;
 	sigset_t all, before;
 	for (unsigned i = 0; i < threads; i++)
-		w[i] = (struct worker){ .cp = cp, .t = t, .v = v, .n = n, .next = &next, .stop = &stop };
+		w[i] = (struct worker){
+			.cp = cp, .t = t, .v = v, .n = n, .next = &next, .stop = &stop
+		};
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (started < threads && pthread_create(&id[started], NULL, work, &w[started]) == 0)
@@ -275,7 +288,9 @@ int copy_files(struct copy *cp, struct tree *t, const struct copy_job *v, size_t
 	for (unsigned i = 1; i < started; i++) {
 		pthread_join(id[i], NULL);
 		/* A changed file is what the caller can do something about. */
-		bool better = w[i].err && (!first || (w[i].err->status == COPY_CHANGED && first->status != COPY_CHANGED));
+		bool better = w[i].err &&
+			(!first ||
+			 (w[i].err->status == COPY_CHANGED && first->status != COPY_CHANGED));
 		if (better) {
 			err_drop(&first);
 			first = w[i].err;

@@ -12,11 +12,12 @@
 
 struct err;
 
-/* A folder that is in the work's fs: what its time will be, and whether it is new (nothing of the parent can be in it). */
+/* A folder that is in the work's fs: what its time will be, and whether it is new (nothing of the
+ * parent can be in it). */
 struct copy_dir {
 	int64_t mtime_ns;
 	bool mark, fresh;
-	unsigned match;                /* number of the match that made it new: what is in it came from that alone */
+	unsigned match; /* the match that made it new: what is in it came from that alone */
 };
 
 struct copy {
@@ -27,12 +28,12 @@ struct copy {
 	const atomic_bool *cancel;
 	bool has_owner;
 	uint32_t uid, gid;
-	int mode_kind;                 /* --chmod: -1 none, 0 symbolic, 1 octal */
-	uint32_t mode;                 /* octal */
-	struct str chmod;              /* symbolic */
-	unsigned match;                /* number of the match at hand, from 1 */
-	struct map dirs;               /* path → struct copy_dir */
-	atomic_bool no_clone;          /* the file systems share no blocks */
+	int mode_kind;        /* --chmod: -1 none, 0 symbolic, 1 octal */
+	uint32_t mode;        /* octal */
+	struct str chmod;     /* symbolic */
+	unsigned match;       /* number of the match at hand, from 1 */
+	struct map dirs;      /* path → struct copy_dir */
+	atomic_bool no_clone; /* the file systems share no blocks */
 };
 
 /* Bits of a file or folder under symbolic --chmod. `text` is valid. */
@@ -48,8 +49,9 @@ int copy_open(int root, const char *path, int flags);
 /* One regular file to be made: where from, where to. */
 struct copy_job {
 	const struct tree_item *item;
-	struct str dest;               /* terminated; below fs_fd */
+	struct str dest; /* terminated; below fs_fd */
 };
 
 /* Makes the files; nothing is at their places. Several threads where it pays. */
-NODISCARD int copy_files(struct copy *cp, struct tree *t, const struct copy_job *v, size_t n, struct err **err);
+NODISCARD int copy_files(struct copy *cp, struct tree *t, const struct copy_job *v, size_t n,
+			 struct err **err);

@@ -1,5 +1,6 @@
 /*
- * --chmod's modes: octal, or BSD's symbolic lists (setmode(3), which BuildKit follows) with a umask of 0.
+ * --chmod's modes: octal, or BSD's symbolic lists (setmode(3), which BuildKit follows) with a umask
+ * of 0.
  */
 #include "solver/copy.h"
 #include "solver/copy_internal.h"
@@ -24,7 +25,8 @@ static uint32_t spread(uint32_t rwx)
 	return rwx << 6 | rwx << 3 | rwx;
 }
 
-/* Bits that the letters behind an operator stand for; `mode` as it is by now, `before` as it was. */
+/* Bits that the letters behind an operator stand for; `mode` as it is by now, `before` as it
+ * was. */
 static uint32_t permissions(struct str s, size_t *i, uint32_t who, uint32_t mode, bool executable)
 {
 	uint32_t bits = 0;

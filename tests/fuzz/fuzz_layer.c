@@ -1,6 +1,7 @@
 /*
- * A layer's tar, compressed or not, into a folder: whatever it holds, nothing appears outside of the folder, what was unpacked can be
- * scanned, and its own tar, unpacked again, gives the same tar.
+ * A layer's tar, compressed or not, into a folder: whatever it holds, nothing appears outside of
+ * the folder, what was unpacked can be scanned, and its own tar, unpacked again, gives the same
+ * tar.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -55,7 +56,8 @@ static int unpack(int top, const char *name, struct str tar, struct err **err)
 	const struct tar_limits limits = { 1000, 8 << 20, 2000, 1 << 20 };
 	uint64_t packed = 0;
 	_cleanup_close_ int fs = -1;
-	if (mkdirat(top, name, 0755) < 0 || (fs = openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	if (mkdirat(top, name, 0755) < 0 ||
+	    (fs = openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		abort();
 	struct source *s = zip_source(pipe_count(io_source_mem(tar), &packed), NULL, err);
 	if (!s)
@@ -96,8 +98,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!mkdtemp(dir))
 		abort();
 	_cleanup_close_ int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (unpack(top, "1", (struct str){ (const char *)data, size }, &err) == 0 && pack(top, "1", &one)) {
-		if (unpack(top, "2", sb_str(&one), &err) < 0 || !pack(top, "2", &two) || !str_eq(sb_str(&one), sb_str(&two)))
+	if (unpack(top, "1", (struct str){ (const char *)data, size }, &err) == 0 &&
+	    pack(top, "1", &one)) {
+		if (unpack(top, "2", sb_str(&one), &err) < 0 || !pack(top, "2", &two) ||
+		    !str_eq(sb_str(&one), sb_str(&two)))
 			abort();
 	}
 	struct stat st;

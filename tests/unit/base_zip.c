@@ -169,7 +169,8 @@ static void test_damage(void **state)
 		pack((struct str){ data, 30000 }, kinds[k], 4096, &a);
 		for (size_t cut = 7; cut < a.n; cut += 97) {
 			_cleanup_(sb_releasep) struct sb got = { 0 };
-			assert_int_equal(unpack(str_sub(sb_str(&a), 0, cut), 4096, &got, NULL), ERR_INTEGRITY);
+			assert_int_equal(unpack(str_sub(sb_str(&a), 0, cut), 4096, &got, NULL),
+					 ERR_INTEGRITY);
 		}
 		a.p[a.n / 2] ^= 0x55;
 		_cleanup_(sb_releasep) struct sb got = { 0 };
@@ -186,7 +187,11 @@ static void test_kinds(void **state)
 	(void)state;
 	_cleanup_(sb_releasep) struct sb got = { 0 };
 	assert_int_equal(unpack(STR("BZh91AY&SY"), 10, &got, NULL), ERR_UNSUPPORTED);
-	assert_int_equal(unpack((struct str){ "\xfd" "7zXZ\0\0", 7 }, 10, &got, NULL), ERR_UNSUPPORTED);
+	assert_int_equal(unpack((struct str){ "\xfd"
+					      "7zXZ\0\0",
+					      7 },
+				10, &got, NULL),
+			 ERR_UNSUPPORTED);
 	assert_int_equal(unpack(STR("BZ"), 10, &got, NULL), 0);
 	assert_true(str_eq_c(sb_str(&got), "BZ"));
 	struct err *err = NULL;
@@ -201,8 +206,9 @@ static void test_kinds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_gzip_header), cmocka_unit_test(test_members),
-		cmocka_unit_test(test_damage),     cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_gzip_header),
+		cmocka_unit_test(test_members),    cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_kinds),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

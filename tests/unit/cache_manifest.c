@@ -1,4 +1,5 @@
-/* Manifests: bytes of an entry, M, the file with many entries and with damage, order of paths, merged views. */
+/* Manifests: bytes of an entry, M, the file with many entries and with damage, order of paths,
+ * merged views. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,11 +44,21 @@ static void test_entry_bytes(void **state)
 		struct entry e;
 		const char *fields[10];
 	} v[] = {
-		{ { .path = STR("a/b"), .kind = 'f', .mode = 0644, .uid = 1, .gid = 2, .size = 3 }, { "a/b", "f", "420", "1", "2", "", "3", "", "", "" } },
-		{ { .path = STR("l"), .kind = 'l', .mode = 0777, .uid = 1, .gid = 2, .link = STR("x") }, { "l", "l", "", "1", "2", "", "", "x", "", "" } },
-		{ { .path = STR("w"), .kind = 'w', .mode = 1, .uid = 1, .gid = 2 }, { "w", "w", "", "", "", "", "", "", "", "" } },
-		{ { .path = STR("c"), .kind = 'c', .mode = 06666, .major = 1, .minor = 300 }, { "c", "c", "3510", "0", "0", "1:300", "", "", "", "" } },
-		{ { .path = STR("o"), .kind = 'o', .mode = 0755, .group = STR("g") }, { "o", "o", "493", "0", "0", "", "", "", "g", "" } },
+		{ { .path = STR("a/b"), .kind = 'f', .mode = 0644, .uid = 1, .gid = 2, .size = 3 },
+		  { "a/b", "f", "420", "1", "2", "", "3", "", "", "" } },
+		{ { .path = STR("l"),
+		    .kind = 'l',
+		    .mode = 0777,
+		    .uid = 1,
+		    .gid = 2,
+		    .link = STR("x") },
+		  { "l", "l", "", "1", "2", "", "", "x", "", "" } },
+		{ { .path = STR("w"), .kind = 'w', .mode = 1, .uid = 1, .gid = 2 },
+		  { "w", "w", "", "", "", "", "", "", "", "" } },
+		{ { .path = STR("c"), .kind = 'c', .mode = 06666, .major = 1, .minor = 300 },
+		  { "c", "c", "3510", "0", "0", "1:300", "", "", "", "" } },
+		{ { .path = STR("o"), .kind = 'o', .mode = 0755, .group = STR("g") },
+		  { "o", "o", "493", "0", "0", "", "", "", "g", "" } },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
 		_cleanup_(sb_releasep) struct sb got = { 0 }, want = { 0 };
@@ -68,7 +79,8 @@ static void test_entry_bytes(void **state)
 static void test_order(void **state)
 {
 	(void)state;
-	static const char *const sorted[] = { "", "-", "a", "a/", "a/b", "a/b/c", "a/b.c", "a b", "a-b", "a.b", "aa", "b", "\xff" };
+	static const char *const sorted[] = { "",    "-",   "a",   "a/", "a/b", "a/b/c", "a/b.c",
+					      "a b", "a-b", "a.b", "aa", "b",   "\xff" };
 	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++)
 		for (size_t k = 0; k < ARRAY_SIZE(sorted); k++) {
 			int c = entry_path_cmp(str_c(sorted[i]), str_c(sorted[k]));
@@ -83,7 +95,8 @@ static void test_order(void **state)
 static void make(const char *name, unsigned n, size_t xattr, struct manifest_total *ret)
 {
 	struct err *err = NULL;
-	_cleanup_(manifest_writer_freep) struct manifest_writer *w = manifest_writer_new(top, name, &err);
+	_cleanup_(manifest_writer_freep) struct manifest_writer *w =
+		manifest_writer_new(top, name, &err);
 	_cleanup_(sb_releasep) struct sb list = { 0 };
 	_cleanup_free_ char *value = xcalloc(1, xattr + 1);
 	assert_non_null(w);
@@ -93,8 +106,16 @@ static void make(const char *name, unsigned n, size_t xattr, struct manifest_tot
 		char path[64];
 		snprintf(path, sizeof(path), "folder-%04u/file-%06u", i / 1000, i);
 		struct digest d = digest_of(path, 10);
-		struct entry e = { .path = str_c(path), .kind = 'f', .mode = 0644, .size = i, .xattrs = sb_str(&list), .has_data = true, .data = d,
-				   .mtime_ns = -(int64_t)i, .time = i % 3 == 0, .pair = i % 5 == 0 };
+		struct entry e = { .path = str_c(path),
+				   .kind = 'f',
+				   .mode = 0644,
+				   .size = i,
+				   .xattrs = sb_str(&list),
+				   .has_data = true,
+				   .data = d,
+				   .mtime_ns = -(int64_t)i,
+				   .time = i % 3 == 0,
+				   .pair = i % 5 == 0 };
 		if (manifest_writer_add(w, &e, &err) < 0)
 			fail_msg("%s", err->msg);
 	}
@@ -142,7 +163,8 @@ static void test_many(void **state)
 	assert_int_equal(t.entries, 1000000);
 	assert_int_equal(t.bytes, UINT64_C(999999) * 1000000 / 2);
 	assert_int_equal(count("many", &code, &got), 1000000);
-	assert_true(digest_eq(&t.m, &got.m) && digest_eq(&t.diffid, &got.diffid) && got.bytes == t.bytes);
+	assert_true(digest_eq(&t.m, &got.m) && digest_eq(&t.diffid, &got.diffid) &&
+		    got.bytes == t.bytes);
 	print_message("1 M entries: %ld KiB more at the peak\n", rss_kib() - before);
 #ifndef __SANITIZE_ADDRESS__
 	assert_true(rss_kib() - before < 16 * 1024);
@@ -159,7 +181,8 @@ static void test_incomplete(void **state)
 {
 	(void)state;
 	struct err *err = NULL;
-	_cleanup_(manifest_writer_freep) struct manifest_writer *w = manifest_writer_new(top, "inc", &err);
+	_cleanup_(manifest_writer_freep) struct manifest_writer *w =
+		manifest_writer_new(top, "inc", &err);
 	struct entry e = { .path = STR("f"), .kind = 'f', .size = 1 };
 	struct digest diffid = digest_of("", 0);
 	struct manifest_total t;
@@ -172,7 +195,8 @@ static void test_incomplete(void **state)
 	manifest_writer_free(gone);
 	assert_int_equal(faccessat(top, "gone", F_OK, 0), -1);
 	assert_int_equal(faccessat(top, "gone.new", F_OK, 0), -1);
-	_cleanup_(manifest_writer_freep) struct manifest_writer *big = manifest_writer_new(top, "big", &err);
+	_cleanup_(manifest_writer_freep) struct manifest_writer *big =
+		manifest_writer_new(top, "big", &err);
 	_cleanup_free_ char *path = xcalloc(1, PATH_BYTES_MAX + 1);
 	memset(path, 'p', PATH_BYTES_MAX + 1);
 	e.path = (struct str){ path, PATH_BYTES_MAX + 1 };
@@ -193,11 +217,15 @@ static void test_damage(void **state)
 	for (size_t i = 0; i < whole.n; i += whole.n / 97) {
 		_cleanup_free_ char *bad = xmemdup(whole.p, whole.n);
 		bad[i] ^= 0x10;
-		assert_int_equal(io_replace_file(top, "bad", (struct str){ bad, whole.n }, 0600, false, &err), 0);
+		assert_int_equal(io_replace_file(top, "bad", (struct str){ bad, whole.n }, 0600,
+						 false, &err),
+				 0);
 		code = 0;
 		if (count("bad", &code, &t) != -1 || code != ERR_INTEGRITY)
 			fail_msg("a flipped bit at %zu of %zu: %d", i, whole.n, code);
-		assert_int_equal(io_replace_file(top, "bad", str_sub(sb_str(&whole), 0, i), 0600, false, &err), 0);
+		assert_int_equal(io_replace_file(top, "bad", str_sub(sb_str(&whole), 0, i), 0600,
+						 false, &err),
+				 0);
 		code = 0;
 		if (count("bad", &code, &t) != -1 || code != ERR_INTEGRITY)
 			fail_msg("cut at %zu: %d", i, code);
@@ -208,7 +236,8 @@ static void test_damage(void **state)
 static struct manifest_reader *layer(const char *name, const char *words)
 {
 	struct err *err = NULL;
-	_cleanup_(manifest_writer_freep) struct manifest_writer *w = manifest_writer_new(top, name, &err);
+	_cleanup_(manifest_writer_freep) struct manifest_writer *w =
+		manifest_writer_new(top, name, &err);
 	_cleanup_free_ char *text = xstrdup(words);
 	struct digest diffid = digest_of("", 0);
 	struct manifest_total t;
@@ -234,7 +263,8 @@ static void test_view(void **state)
 		{ { "da fa/x fa/y fa.b", "oa fa/z" }, "da1 fa/z1 fa.b0 " },
 		{ { "da fa/x", "fa", "da fa/new" }, "da2 fa/new2 " },
 		{ { "da fa/x", "wa", "da fa/new" }, "da2 fa/new2 " },
-		{ { "da da/b fa/b/x fa/y", "da wa/b", "da da/b fa/b/z" }, "da2 da/b2 fa/b/z2 fa/y0 " },
+		{ { "da da/b fa/b/x fa/y", "da wa/b", "da da/b fa/b/z" },
+		  "da2 da/b2 fa/b/z2 fa/y0 " },
 		{ { "da fa/x", "oa", "da wa/x", "da fa/x" }, "da3 fa/x3 " },
 		{ { "d fb", "d", "fa" }, "d1 fa2 fb0 " },
 		{ { "wa wb", "fb" }, "fb1 " },
@@ -262,8 +292,9 @@ static void test_view(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_entry_bytes), cmocka_unit_test(test_order),  cmocka_unit_test(test_many),
-		cmocka_unit_test(test_incomplete),  cmocka_unit_test(test_damage), cmocka_unit_test(test_view),
+		cmocka_unit_test(test_entry_bytes), cmocka_unit_test(test_order),
+		cmocka_unit_test(test_many),        cmocka_unit_test(test_incomplete),
+		cmocka_unit_test(test_damage),      cmocka_unit_test(test_view),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

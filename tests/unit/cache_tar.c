@@ -1,4 +1,5 @@
-/* Foreign tars into a folder: what each of testdata/tars/make.py's tries, and what must come of it. Nothing lands outside. */
+/* Foreign tars into a folder: what each of testdata/tars/make.py's tries, and what must come of it.
+ * Nothing lands outside. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,7 +34,9 @@ static int setup(void **state)
 	top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ char *tars = xasprintf("%s/tars", dir);
 	_cleanup_(sb_releasep) struct sb out = { 0 };
-	struct proc_options o = { .argv = (const char *const[]){ "python3", "testdata/tars/make.py", tars, NULL }, .fds = { -1, -1, 2 } };
+	struct proc_options o = { .argv = (const char *const[]){ "python3", "testdata/tars/make.py",
+								 tars, NULL },
+				  .fds = { -1, -1, 2 } };
 	if (proc_capture(&o, STR(""), 60000, &out, &status, &err) < 0 || status) {
 		print_message("make.py: %s\n", err ? err->msg : "failed");
 		err_drop(&err);
@@ -53,7 +56,8 @@ static int teardown(void **state)
 }
 
 /* Unpacks NAME.tar into a fresh folder `root`; its descriptor in *fs. */
-static int unpack(const char *name, const struct tar_limits *limits, int *fs, struct tar_read_result *ret, struct err **err)
+static int unpack(const char *name, const struct tar_limits *limits, int *fs,
+		  struct tar_read_result *ret, struct err **err)
 {
 	struct err *none = NULL;
 	assert_int_equal(io_remove_tree(top, "root", &none), 0);
@@ -83,7 +87,8 @@ static int unpack(const char *name, const struct tar_limits *limits, int *fs, st
 	return r;
 }
 
-static void refused_by(const char *name, const struct tar_limits *limits, enum err_code code, const char *says)
+static void refused_by(const char *name, const struct tar_limits *limits, enum err_code code,
+		       const char *says)
 {
 	_cleanup_(err_dropp) struct err *err = NULL;
 	_cleanup_close_ int fs = -1;
@@ -109,7 +114,8 @@ static void describe(int fs, const char *prefix, struct sb *out)
 	assert_true(n >= 0);
 	for (int i = 0; i < n; i++) {
 		struct stat st;
-		_cleanup_free_ char *path = xasprintf("%s%s%s", prefix, *prefix ? "/" : "", names[i]->d_name);
+		_cleanup_free_ char *path =
+			xasprintf("%s%s%s", prefix, *prefix ? "/" : "", names[i]->d_name);
 		bool skip = !strcmp(names[i]->d_name, ".") || !strcmp(names[i]->d_name, "..");
 		free(names[i]);
 		if (skip)
@@ -160,10 +166,13 @@ static void gives(const char *name, const char *want, int *ret_fs)
 static void test_hostile(void **state)
 {
 	(void)state;
-	refused("dotdot.tar", ERR_INVALID, "tar entry 'd/../../escape': it leads outside of the layer");
-	refused("link-out.tar", ERR_INVALID, "tar entry 'out/file': one of its parents is not a folder");
+	refused("dotdot.tar", ERR_INVALID,
+		"tar entry 'd/../../escape': it leads outside of the layer");
+	refused("link-out.tar", ERR_INVALID,
+		"tar entry 'out/file': one of its parents is not a folder");
 	refused("link-loop.tar", ERR_INVALID, "a/file");
-	refused("link-swap.tar", ERR_INVALID, "tar entry 'd/y': one of its parents is not a folder");
+	refused("link-swap.tar", ERR_INVALID,
+		"tar entry 'd/y': one of its parents is not a folder");
 	refused("hard-dotdot.tar", ERR_INVALID, "invalid hard link");
 	refused("hard-absolute.tar", ERR_INVALID, "does not exist");
 	refused("hard-through-link.tar", ERR_INVALID, "does not exist");
@@ -192,7 +201,8 @@ static void test_lies(void **state)
 	refused("sparse-bomb.tar", ERR_LIMIT, "larger than");
 	refused("pax-big.tar", ERR_INTEGRITY, "read tar");
 	refused("name-long.tar", ERR_LIMIT, "name is longer");
-	const struct tar_limits few = { 100, 1 << 30, 2000, UINT64_C(1) << 40 }, small = { 100, 1 << 20, 2000, UINT64_C(1) << 40 },
+	const struct tar_limits few = { 100, 1 << 30, 2000, UINT64_C(1) << 40 },
+				small = { 100, 1 << 20, 2000, UINT64_C(1) << 40 },
 				dense = { 100, 1 << 30, 100, 1 << 20 };
 	refused_by("many.tar", &few, ERR_LIMIT, "more than 100 entries");
 	refused_by("bomb.tar.gz", &small, ERR_LIMIT, "larger than");
@@ -209,7 +219,8 @@ static void test_forms(void **state)
 	gives("hard-self.tar", "f 644=same; ", NULL);
 	gives("hard-symlink.tar", "h ->nowhere; s ->nowhere; ", NULL);
 	gives("wh-aufs.tar", "f 644=1; ", NULL);
-	gives("wh-good.tar", "a 644=1; b c0:0; d d!; d/x 644=1; e d!; g d!; g/h 644=1; k d!; ", NULL);
+	gives("wh-good.tar", "a 644=1; b c0:0; d d!; d/x 644=1; e d!; g d!; g/h 644=1; k d!; ",
+	      NULL);
 	gives("device.tar", "null c1:3; pipe p; ", NULL);
 	gives("replace.tar", "d 644=file now; f d; ", NULL);
 	gives("twice.tar", "f 600=second; ", NULL);
@@ -230,13 +241,16 @@ static void test_attributes(void **state)
 	_cleanup_close_ int fs = -1, root = -1, over = -1, other = -1;
 	struct stat st;
 	char value[16];
-	gives("owners.tar", "f 4755=x; na\xc3\xafve d; na\xc3\xafve/\xe6\x97\xa5\xe6\x9c\xac 644=utf8; raw\xff 644=raw; ", &fs);
+	gives("owners.tar",
+	      "f 4755=x; na\xc3\xafve d; na\xc3\xafve/\xe6\x97\xa5\xe6\x9c\xac 644=utf8; raw\xff 644=raw; ",
+	      &fs);
 	assert_int_equal(fstatat(fs, "f", &st, 0), 0);
 	assert_int_equal(st.st_uid, 3000000);
 	assert_true(st.st_mtim.tv_sec == 1234567890 && st.st_mtim.tv_nsec == 123456789);
 	gives("root.tar", "f 644=1; ", &root);
 	assert_int_equal(fstat(root, &st), 0);
-	assert_true((st.st_mode & 07777) == 01777 && st.st_uid == 7 && st.st_gid == 8 && st.st_mtim.tv_sec == 1);
+	assert_true((st.st_mode & 07777) == 01777 && st.st_uid == 7 && st.st_gid == 8 &&
+		    st.st_mtim.tv_sec == 1);
 	gives("overlay-xattrs.tar", "d d; ", &over);
 	_cleanup_close_ int d = openat(over, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(fgetxattr(d, "user.kept", value, sizeof(value)), 4);
@@ -252,7 +266,8 @@ static void test_attributes(void **state)
 static void test_sparse(void **state)
 {
 	(void)state;
-	static const char *const forms[] = { "--format=gnu", "--format=posix --sparse-version=0.0", "--format=posix --sparse-version=0.1",
+	static const char *const forms[] = { "--format=gnu", "--format=posix --sparse-version=0.0",
+					     "--format=posix --sparse-version=0.1",
 					     "--format=posix --sparse-version=1.0" };
 	_cleanup_free_ char *file = xasprintf("%s/tars/holes", dir);
 	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -264,10 +279,13 @@ static void test_sparse(void **state)
 	assert_int_equal(io_read_fd(fd, file, &want, &err), 0);
 	close(fd);
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		_cleanup_free_ char *command = xasprintf("tar -C %s/tars -S %s -cf %s/tars/sparse.tar holes", dir, forms[i], dir);
+		_cleanup_free_ char *command = xasprintf(
+			"tar -C %s/tars -S %s -cf %s/tars/sparse.tar holes", dir, forms[i], dir);
 		_cleanup_(sb_releasep) struct sb out = { 0 }, got = { 0 };
 		int status;
-		struct proc_options o = { .argv = (const char *const[]){ "sh", "-c", command, NULL }, .fds = { -1, -1, 2 } };
+		struct proc_options o = { .argv = (const char *const[]){ "sh", "-c", command,
+									 NULL },
+					  .fds = { -1, -1, 2 } };
 		assert_int_equal(proc_capture(&o, STR(""), 60000, &out, &status, &err), 0);
 		assert_int_equal(status, 0);
 		_cleanup_close_ int fs = -1;
@@ -288,8 +306,8 @@ static void test_detect(void **state)
 	static const struct {
 		const char *name;
 		bool tar;
-	} v[] = { { "dotdot.tar", true }, { "global.tar", true }, { "zeros.tar", false }, { "empty.tar", false }, { "garbage.tar", false },
-		  { "bad-sum.tar", false } };
+	} v[] = { { "dotdot.tar", true }, { "global.tar", true },   { "zeros.tar", false },
+		  { "empty.tar", false }, { "garbage.tar", false }, { "bad-sum.tar", false } };
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
 		char head[512];
 		_cleanup_free_ char *path = xasprintf("tars/%s", v[i].name);
@@ -302,8 +320,9 @@ static void test_detect(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hostile),    cmocka_unit_test(test_lies),   cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_attributes), cmocka_unit_test(test_sparse), cmocka_unit_test(test_detect),
+		cmocka_unit_test(test_hostile), cmocka_unit_test(test_lies),
+		cmocka_unit_test(test_forms),   cmocka_unit_test(test_attributes),
+		cmocka_unit_test(test_sparse),  cmocka_unit_test(test_detect),
 	};
 	if (geteuid() != 0) {
 		puts("owners and devices of tars need root");

@@ -17,11 +17,11 @@
 #include "cache/tree.h"
 #include "tests/unit/cache_help.h"
 
-#define MUST(call)                                                                                                             \
-	do {                                                                                                                   \
-		struct err *err = NULL;                                                                                        \
-		if ((call) < 0)                                                                                                \
-			fail_msg("%s: %s", #call, err->msg);                                                                   \
+#define MUST(call)                                                                                 \
+	do {                                                                                       \
+		struct err *err = NULL;                                                            \
+		if ((call) < 0)                                                                    \
+			fail_msg("%s: %s", #call, err->msg);                                       \
 	} while (0)
 
 static void folder(struct world *w, const char *path)
@@ -86,7 +86,8 @@ static void matches(struct tree *t, const char *source, const char *want)
 			sb_printf(&got, " (%s)", err->hint);
 	} else {
 		for (size_t i = 0; i < n; i++)
-			sb_printf(&got, "%s%.*s%s>%.*s", i ? " " : "", STR_ARG(m[i].path), m[i].is_dir ? "/" : "", STR_ARG(m[i].name));
+			sb_printf(&got, "%s%.*s%s>%.*s", i ? " " : "", STR_ARG(m[i].path),
+				  m[i].is_dir ? "/" : "", STR_ARG(m[i].name));
 	}
 	if (strcmp(sb_c(&got), want))
 		fail_msg("%s: %s, want %s", source, sb_c(&got), want);
@@ -171,7 +172,8 @@ static void test_content(void **state)
 	b = content_at(&w, "two", all);
 	assert_false(digest_eq(&a, &b));
 	b = content_at(&w, "two", (struct selection){ .source = STR("/"), .mask_mode = true });
-	struct digest m = content_at(&w, "one", (struct selection){ .source = STR("/"), .mask_mode = true });
+	struct digest m =
+		content_at(&w, "one", (struct selection){ .source = STR("/"), .mask_mode = true });
 	assert_true(digest_eq(&m, &b));
 	assert_false(digest_eq(&m, &a));
 	assert_int_equal(fchmodat(w.fd, "two/d", 0755, 0), 0);
@@ -185,7 +187,8 @@ static void test_content(void **state)
 	folder(&w, "two/d/new");
 	b = content_at(&w, "two", all);
 	assert_false(digest_eq(&a, &b));
-	/* A file under a wildcard counts by its name; the same file alone in another folder has the same C. */
+	/* A file under a wildcard counts by its name; the same file alone in another folder has the
+	 * same C. */
 	b = content_at(&w, "two", (struct selection){ .source = STR("d/f") });
 	c = content_at(&w, "two", (struct selection){ .source = STR("d/[f]") });
 	assert_true(digest_eq(&c, &b));
@@ -229,7 +232,8 @@ static void names(struct tree *t, struct selection s, const char *want)
 		struct tree_item *v;
 		MUST(cache_tree_items(t, NULL, &s, &m[i], &v, &k, &err));
 		for (size_t j = 0; j < k; j++)
-			sb_printf(&got, "%.*s%s%.*s ", STR_ARG(v[j].e.path), v[j].e.group.n ? "=" : "", STR_ARG(v[j].e.group));
+			sb_printf(&got, "%.*s%s%.*s ", STR_ARG(v[j].e.path),
+				  v[j].e.group.n ? "=" : "", STR_ARG(v[j].e.group));
 		free(v);
 	}
 	assert_string_equal(sb_c(&got), want);
@@ -242,11 +246,14 @@ static void test_items(void **state)
 	sample(&w, "c");
 	assert_int_equal(linkat(w.fd, "c/d/f", w.fd, "c/d/sub/hard", 0), 0);
 	struct tree *t = tree_of(&w, "c", NULL);
-	names(t, (struct selection){ .source = STR("d") }, " f g lfile sub sub/deep sub/deep/i sub/h sub/hard=f ");
+	names(t, (struct selection){ .source = STR("d") },
+	      " f g lfile sub sub/deep sub/deep/i sub/h sub/hard=f ");
 	names(t, (struct selection){ .source = STR("d/sub/*") }, " i h hard ");
 	struct str ex[] = { STR("sub"), STR("!sub/deep/i"), STR("g") };
-	names(t, (struct selection){ .source = STR("d"), .excludes = ex, .n_excludes = 3 }, " f lfile sub sub/deep sub/deep/i ");
-	names(t, (struct selection){ .source = STR("d"), .excludes = ex, .n_excludes = 1 }, " f g lfile ");
+	names(t, (struct selection){ .source = STR("d"), .excludes = ex, .n_excludes = 3 },
+	      " f lfile sub sub/deep sub/deep/i ");
+	names(t, (struct selection){ .source = STR("d"), .excludes = ex, .n_excludes = 1 },
+	      " f g lfile ");
 	/* A file that is named is never excluded. */
 	names(t, (struct selection){ .source = STR("d/g"), .excludes = ex, .n_excludes = 3 }, "g ");
 	cache_tree_free(t);
@@ -263,7 +270,8 @@ static void test_ignore(void **state)
 	assert_int_equal(glob_set_add(g, STR("!d/sub/h"), &err), 0);
 	assert_int_equal(glob_set_add(g, STR("*.txt"), &err), 0);
 	struct tree *t = tree_of(&w, "c", g);
-	names(t, (struct selection){ .source = STR("") }, " [x] d d/sub d/sub/h dangling empty labs ldir loop ");
+	names(t, (struct selection){ .source = STR("") },
+	      " [x] d d/sub d/sub/h dangling empty labs ldir loop ");
 	matches(t, "a.txt", "\"/a.txt\": not found");
 	matches(t, "labs", "\"/labs\": not found");
 	matches(t, "ldir/h", "d/sub/h>h");
@@ -286,8 +294,11 @@ static void spoil(struct world *w, const struct digest *d)
 	int n = 0;
 	assert_int_equal(sqlite3_open_v2(path, &h, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
 	sqlite3_db_config(h, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
-	assert_int_equal(sqlite3_prepare_v2(h, "SELECT ino, rows FROM stat", -1, &q, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(h, "UPDATE stat SET rows = ?2 WHERE ino = ?1", -1, &u, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(h, "SELECT ino, rows FROM stat", -1, &q, NULL),
+			 SQLITE_OK);
+	assert_int_equal(
+		sqlite3_prepare_v2(h, "UPDATE stat SET rows = ?2 WHERE ino = ?1", -1, &u, NULL),
+		SQLITE_OK);
 	while (sqlite3_step(q) == SQLITE_ROW) {
 		size_t size = (size_t)sqlite3_column_bytes(q, 1);
 		_cleanup_free_ char *rows_ = xmemdup(sqlite3_column_blob(q, 1), size);
@@ -382,7 +393,8 @@ static void test_left_out(void **state)
 	struct err *err = NULL;
 	struct store *s = open_store(&w);
 	folder(&w, "r/../out");
-	int fd = openat(w.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), out = openat(w.fd, "out", O_PATH | O_CLOEXEC);
+	int fd = openat(w.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+	    out = openat(w.fd, "out", O_PATH | O_CLOEXEC);
 	struct tree *t = cache_tree_open(fd, NULL, true, s, &err);
 	assert_non_null(t);
 	cache_tree_leave_out(t, out);
@@ -432,9 +444,11 @@ static void test_sockets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_matches),    cmocka_unit_test(test_content),  cmocka_unit_test(test_definition),
-		cmocka_unit_test(test_items),      cmocka_unit_test(test_ignore),   cmocka_unit_test(test_stat_cache),
-		cmocka_unit_test(test_left_out),   cmocka_unit_test(test_xattrs),   cmocka_unit_test(test_sockets),
+		cmocka_unit_test(test_matches),    cmocka_unit_test(test_content),
+		cmocka_unit_test(test_definition), cmocka_unit_test(test_items),
+		cmocka_unit_test(test_ignore),     cmocka_unit_test(test_stat_cache),
+		cmocka_unit_test(test_left_out),   cmocka_unit_test(test_xattrs),
+		cmocka_unit_test(test_sockets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* COPY, ADD and WORKDIR on a work folder over a parent: BuildKit's rules of destinations, owners, modes, links and conflicts. */
+/* COPY, ADD and WORKDIR on a work folder over a parent: BuildKit's rules of destinations, owners,
+ * modes, links and conflicts. */
 #define CBUILD_MAY_FORK /* umask, to show that it does not matter */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,11 +24,11 @@
 
 #define NOW INT64_C(1700000000000000042)
 
-#define MUST(call)                                                                                                             \
-	do {                                                                                                                   \
-		struct err *err = NULL;                                                                                        \
-		if ((call) < 0)                                                                                                \
-			fail_msg("%s: %s", #call, err->msg);                                                                   \
+#define MUST(call)                                                                                 \
+	do {                                                                                       \
+		struct err *err = NULL;                                                            \
+		if ((call) < 0)                                                                    \
+			fail_msg("%s: %s", #call, err->msg);                                       \
 	} while (0)
 
 /* A store, a context folder `ctx`, a parent of one layer. */
@@ -118,9 +119,18 @@ static int copy(struct fixture *f, struct how h, struct err **err)
 	struct selection sel = { .source = str_c(h.from) };
 	struct copy_source src = { .tree = h.tree ? h.tree : f->tree, .selection = &sel };
 	if (h.heredoc)
-		src = (struct copy_source){ .name = str_c(h.name ? h.name : "EOF"), .content = str_c(h.heredoc) };
-	struct copy_spec s = { .parent_fd = f->view, .fs_fd = cache_work_fs_fd(f->work), .sources = &src, .n_sources = 1,
-			       .dest = str_c(h.dest), .chmod = str_c(h.chmod), .unpack = h.unpack, .now_ns = NOW, .mark = mark, .mark_arg = f };
+		src = (struct copy_source){ .name = str_c(h.name ? h.name : "EOF"),
+					    .content = str_c(h.heredoc) };
+	struct copy_spec s = { .parent_fd = f->view,
+			       .fs_fd = cache_work_fs_fd(f->work),
+			       .sources = &src,
+			       .n_sources = 1,
+			       .dest = str_c(h.dest),
+			       .chmod = str_c(h.chmod),
+			       .unpack = h.unpack,
+			       .now_ns = NOW,
+			       .mark = mark,
+			       .mark_arg = f };
 	if (h.chown) {
 		s.has_owner = true;
 		assert_int_equal(sscanf(h.chown, "%u:%u", &s.uid, &s.gid), 2);
@@ -162,9 +172,11 @@ static const char *layer(struct fixture *f, const char *path)
 		return "-";
 	int n = snprintf(out, sizeof(out), "%04o %u:%u", st.st_mode & 07777, st.st_uid, st.st_gid);
 	if ((int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == NOW)
-		n += snprintf(out + n, sizeof(out) - (size_t)n, " now%s", map_has(&f->marks, str_c(path)) ? "!" : "");
+		n += snprintf(out + n, sizeof(out) - (size_t)n, " now%s",
+			      map_has(&f->marks, str_c(path)) ? "!" : "");
 	else
-		n += snprintf(out + n, sizeof(out) - (size_t)n, " %lld", (long long)st.st_mtim.tv_sec);
+		n += snprintf(out + n, sizeof(out) - (size_t)n, " %lld",
+			      (long long)st.st_mtim.tv_sec);
 	if (S_ISDIR(st.st_mode)) {
 		snprintf(out + n, sizeof(out) - (size_t)n, " d");
 	} else if (S_ISREG(st.st_mode)) {
@@ -177,7 +189,8 @@ static const char *layer(struct fixture *f, const char *path)
 		link[k > 0 ? k : 0] = '\0';
 		snprintf(out, sizeof(out), "%u:%u l %s", st.st_uid, st.st_gid, link);
 	} else {
-		snprintf(out + n, sizeof(out) - (size_t)n, " %o %u:%u", st.st_mode & S_IFMT, major(st.st_rdev), minor(st.st_rdev));
+		snprintf(out + n, sizeof(out) - (size_t)n, " %o %u:%u", st.st_mode & S_IFMT,
+			 major(st.st_rdev), minor(st.st_rdev));
 	}
 	return out;
 }
@@ -231,13 +244,18 @@ static void test_files(void **state)
 	IS("here/up", "0644 0:0 now! f out");
 	COPY(&f, .heredoc = "out", .dest = "/", .name = "/etc/abs");
 	IS("abs", "0644 0:0 now! f out");
-	refused(&f, (struct how){ .heredoc = "x", .dest = "/here/", .name = ".." }, ERR_INVALID, "no file name");
-	refused(&f, (struct how){ .heredoc = "x", .dest = "/here/", .name = "a/.." }, ERR_INVALID, "no file name");
+	refused(&f, (struct how){ .heredoc = "x", .dest = "/here/", .name = ".." }, ERR_INVALID,
+		"no file name");
+	refused(&f, (struct how){ .heredoc = "x", .dest = "/here/", .name = "a/.." }, ERR_INVALID,
+		"no file name");
 	COPY(&f, .from = "a", .dest = "/../../../../clipped");
 	IS("clipped", "0640 0:0 1000 f A");
-	refused(&f, (struct how){ .from = "none", .dest = "/x" }, ERR_NOT_FOUND, "\"/none\": not found");
-	refused(&f, (struct how){ .from = "a", .dest = "/etc/conf/" }, ERR_INVALID, "mkdir /etc/conf: not a directory");
-	refused(&f, (struct how){ .from = "a", .dest = "/etc/conf/x" }, ERR_INVALID, "mkdir /etc/conf: not a directory");
+	refused(&f, (struct how){ .from = "none", .dest = "/x" }, ERR_NOT_FOUND,
+		"\"/none\": not found");
+	refused(&f, (struct how){ .from = "a", .dest = "/etc/conf/" }, ERR_INVALID,
+		"mkdir /etc/conf: not a directory");
+	refused(&f, (struct how){ .from = "a", .dest = "/etc/conf/x" }, ERR_INVALID,
+		"mkdir /etc/conf: not a directory");
 }
 
 static void test_folders(void **state)
@@ -278,7 +296,8 @@ static void test_folders(void **state)
 	IS("flat/f", "0644 0:0 1002 f F");
 	IS("flat/sub", "-");
 	IS("flat/l", "-");
-	/* Octal modes hit made parents and everything but links, symbolic ones leave new folders. */
+	/* Octal modes hit made parents and everything but links, symbolic ones leave new
+	 * folders. */
 	COPY(&f, .from = "d", .dest = "/x/y/new", .chmod = "644");
 	IS("x", "0644 0:0 now! d");
 	IS("x/y", "0644 0:0 now! d");
@@ -335,9 +354,12 @@ static void test_links(void **state)
 	IS("nest/l", "0644 0:0 1000 f new");
 	COPY(&f, .from = "f", .dest = "/real/up/../out");
 	IS("real/out", "0644 0:0 1000 f F");
-	refused(&f, (struct how){ .from = "d", .dest = "/nest" }, ERR_INVALID, "cannot copy to non-directory: /nest/sub");
-	refused(&f, (struct how){ .from = "g", .dest = "/nest" }, ERR_INVALID, "cannot replace to directory /nest/dir with file");
-	refused(&f, (struct how){ .from = "d", .dest = "/target" }, ERR_INVALID, "cannot copy to non-directory: /target");
+	refused(&f, (struct how){ .from = "d", .dest = "/nest" }, ERR_INVALID,
+		"cannot copy to non-directory: /nest/sub");
+	refused(&f, (struct how){ .from = "g", .dest = "/nest" }, ERR_INVALID,
+		"cannot replace to directory /nest/dir with file");
+	refused(&f, (struct how){ .from = "d", .dest = "/target" }, ERR_INVALID,
+		"cannot copy to non-directory: /target");
 }
 
 static void test_kinds(void **state)
@@ -484,7 +506,8 @@ static void test_archives(void **state)
 	assert_int_equal(ftruncate(fd, 10240), 0);
 	close(fd);
 	ready(&f);
-	refused(&f, (struct how){ .from = "t.txt", .dest = "/x/", .unpack = true }, ERR_UNSUPPORTED, "not supported yet: ADD of an archive that unpacks");
+	refused(&f, (struct how){ .from = "t.txt", .dest = "/x/", .unpack = true }, ERR_UNSUPPORTED,
+		"not supported yet: ADD of an archive that unpacks");
 	COPY(&f, .from = "t.txt", .dest = "/x/");
 	COPY(&f, .from = "*.tar", .dest = "/y/", .unpack = true);
 	IS("y/fake.tar", "0644 0:0 1000 f just text, but long enough to be looked at");
@@ -498,11 +521,12 @@ static void test_modes(void **state)
 	(void)state;
 	static const struct {
 		const char *text;
-		unsigned file, dir;   /* of 0640 and 0750 */
+		unsigned file, dir; /* of 0640 and 0750 */
 	} good[] = {
-		{ "u+x", 0740, 0750 },     { "go=", 0600, 0700 },   { "+x", 0751, 0751 },       { "a=rX", 0444, 0555 },
-		{ "u=rwx,g=rx,o=", 0750, 0750 }, { "g=u", 0660, 0770 }, { "o+g", 0644, 0755 },   { "u+s,g+s", 06640, 06750 },
-		{ "+t", 01640, 01750 },    { "a-r+w", 0222, 0332 }, { "ug+rw-x", 0660, 0660 },
+		{ "u+x", 0740, 0750 },   { "go=", 0600, 0700 },           { "+x", 0751, 0751 },
+		{ "a=rX", 0444, 0555 },  { "u=rwx,g=rx,o=", 0750, 0750 }, { "g=u", 0660, 0770 },
+		{ "o+g", 0644, 0755 },   { "u+s,g+s", 06640, 06750 },     { "+t", 01640, 01750 },
+		{ "a-r+w", 0222, 0332 }, { "ug+rw-x", 0660, 0660 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		_cleanup_(end) struct fixture f = begin();
@@ -519,7 +543,8 @@ static void test_modes(void **state)
 		if (strcmp(layer(&f, "new/s"), dir))
 			fail_msg("%s: %s, want %s", good[i].text, layer(&f, "new/s"), dir);
 	}
-	static const char *const bad[] = { "", "64a", "10000", "u", "u+", "x", "u+q", "u+x,", "=rw,z" };
+	static const char *const bad[] = { "",  "64a", "10000", "u",    "u+",
+					   "x", "u+q", "u+x,",  "=rw,z" };
 	uint32_t mode;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		if (solver_copy_mode(str_c(bad[i]), &mode) != (strcmp(bad[i], "u+") ? -1 : 0))
@@ -537,8 +562,14 @@ static void test_workdir(void **state)
 	file_at(base_fd(&f), "file", "", 0644, 600);
 	assert_int_equal(symlinkat("/srv", base_fd(&f), "lnk"), 0);
 	ready(&f);
-	struct copy_workdir s = { .parent_fd = f.view, .fs_fd = cache_work_fs_fd(f.work), .path = STR("/srv"), .uid = 5, .gid = 6, .now_ns = NOW,
-				  .mark = mark, .mark_arg = &f };
+	struct copy_workdir s = { .parent_fd = f.view,
+				  .fs_fd = cache_work_fs_fd(f.work),
+				  .path = STR("/srv"),
+				  .uid = 5,
+				  .gid = 6,
+				  .now_ns = NOW,
+				  .mark = mark,
+				  .mark_arg = &f };
 	MUST(solver_copy_workdir(&s, &err));
 	IS("srv", "-");
 	s.path = STR("/lnk/a/b");
@@ -573,7 +604,8 @@ static void test_from_stage(void **state)
 	old(base_fd(&f), "out");
 	ready(&f);
 	struct err *e = NULL;
-	struct tree *stage = cache_tree_open(fcntl(f.view, F_DUPFD_CLOEXEC, 0), NULL, false, f.s, &e);
+	struct tree *stage =
+		cache_tree_open(fcntl(f.view, F_DUPFD_CLOEXEC, 0), NULL, false, f.s, &e);
 	assert_non_null(stage);
 	COPY(&f, .from = "out", .dest = "/copy", .tree = stage);
 	IS("copy/bin", "0755 7:8 601 f elf");
@@ -617,17 +649,19 @@ static void test_speed(void **state)
 	MUST(cache_layer_seal(f.c, id, INT64_MAX, &info, &err));
 	int64_t t3 = clock_mono_ns();
 	assert_int_equal(info.entries, 10101);
-	print_message("10,000 files of 2.5 KB: scan and hash %.1f ms, copy %.1f ms, seal %.1f ms\n", (double)(t1 - t0) / 1e6,
-		      (double)(t2 - t1) / 1e6, (double)(t3 - t2) / 1e6);
+	print_message("10,000 files of 2.5 KB: scan and hash %.1f ms, copy %.1f ms, seal %.1f ms\n",
+		      (double)(t1 - t0) / 1e6, (double)(t2 - t1) / 1e6, (double)(t3 - t2) / 1e6);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files),    cmocka_unit_test(test_folders),      cmocka_unit_test(test_links),
-		cmocka_unit_test(test_kinds),    cmocka_unit_test(test_reproducible), cmocka_unit_test(test_changed),
-		cmocka_unit_test(test_archives), cmocka_unit_test(test_modes),        cmocka_unit_test(test_workdir),
-		cmocka_unit_test(test_from_stage), cmocka_unit_test(test_speed),
+		cmocka_unit_test(test_files),        cmocka_unit_test(test_folders),
+		cmocka_unit_test(test_links),        cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_reproducible), cmocka_unit_test(test_changed),
+		cmocka_unit_test(test_archives),     cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_workdir),      cmocka_unit_test(test_from_stage),
+		cmocka_unit_test(test_speed),
 	};
 	if (geteuid() != 0) {
 		puts("layers are made as root only");
