@@ -18,7 +18,7 @@ enum {
 const TSLanguage *tree_sitter_dockerfile(void);
 
 struct symbols {
-	TSSymbol directive, comment, instruction, arguments, overflow, heredoc, body;
+	TSSymbol directive, comment, instruction, overflow, heredoc, body;
 };
 
 struct parser {
@@ -169,7 +169,8 @@ static void take_comment(struct parser *p, size_t from, unsigned line)
 struct shape {
 	struct span header;
 	VEC(struct span) bodies;
-	bool unterminated, overflow;
+	bool unterminated;
+	TSNode node;
 	size_t end;
 	unsigned last;
 };
@@ -204,26 +205,28 @@ static void take_body(struct parser *p, struct shape *s)
 /* Reads the instruction the cursor is at. */
 static void take_shape(struct parser *p, struct shape *s)
 {
-	TSNode n = ts_tree_cursor_current_node(&p->cursor);
+	TSNode n = s->node = ts_tree_cursor_current_node(&p->cursor);
 	s->end = ts_node_end_byte(n);
 	s->last = last_line(ts_node_end_point(n));
 	s->header = (struct span){ ts_node_start_point(n).row + 1, s->last, ts_node_start_byte(n),
 				   s->end };
-	if (!ts_tree_cursor_goto_first_child(&p->cursor))
+	/* Keyword and arguments; more only with heredocs. */
+	if (ts_node_child_count(n) <= 2)
 		return;
+	ts_tree_cursor_goto_first_child(&p->cursor);
 	do {
-		n = ts_tree_cursor_current_node(&p->cursor);
-		if (ts_node_symbol(n) == p->sym.arguments) {
-			/* The scanner says it first of all. */
-			ts_tree_cursor_goto_first_child(&p->cursor);
-			s->overflow |= ts_node_symbol(ts_tree_cursor_current_node(&p->cursor)) ==
-				p->sym.overflow;
-			ts_tree_cursor_goto_parent(&p->cursor);
-		} else if (ts_node_symbol(n) == p->sym.heredoc) {
+		if (ts_node_symbol(ts_tree_cursor_current_node(&p->cursor)) == p->sym.heredoc)
 			take_body(p, s);
-		}
 	} while (ts_tree_cursor_goto_next_sibling(&p->cursor));
 	ts_tree_cursor_goto_parent(&p->cursor);
+}
+
+/* Whether the scanner could not keep the heredocs of an instruction; it says so first of all. */
+static bool has_overflow(const struct parser *p, const struct shape *s)
+{
+	TSNode arguments = ts_node_child(s->node, 1);
+	return !ts_node_is_null(arguments) &&
+		ts_node_symbol(ts_node_child(arguments, 0)) == p->sym.overflow;
 }
 
 static bool has_heredocs(const struct df_node *n)
@@ -244,12 +247,11 @@ static int take_heredocs(struct parser *p, const struct shape *s, struct df_node
 	struct df_marker *m = NULL;
 	size_t count = 0;
 
-	if (s->overflow)
-		return err_set(
-			err, ERR_LIMIT,
-			"too many heredocs in one instruction, too long names, or ${...} nested too deep");
 	if (has_heredocs(n) && df_markers_find(p->a, n->line.text, &m, &count, err) < 0)
 		return -1;
+	if (count != s->bodies.n && has_overflow(p, s))
+		return err_set(err, ERR_LIMIT,
+			       "too many heredocs in one instruction, or too long names");
 	if (count != s->bodies.n)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "cannot tell the heredocs of a line whose flags are not UTF-8");
@@ -367,9 +369,8 @@ static int parse_nodes(struct parser *p, struct err **err)
 			       TREE_SITTER_MIN_COMPATIBLE_LANGUAGE_VERSION,
 			       TREE_SITTER_LANGUAGE_VERSION, ts_language_version(l));
 	p->sym = (struct symbols){
-		symbol(l, "directive"),    symbol(l, "comment"),          symbol(l, "instruction"),
-		symbol(l, "arguments"),    symbol(l, "heredoc_overflow"), symbol(l, "heredoc"),
-		symbol(l, "heredoc_body"),
+		symbol(l, "directive"),        symbol(l, "comment"), symbol(l, "instruction"),
+		symbol(l, "heredoc_overflow"), symbol(l, "heredoc"), symbol(l, "heredoc_body"),
 	};
 	tree = ts_parser_parse_string(ts, NULL, p->text.p, (uint32_t)p->text.n);
 	if (!tree)
