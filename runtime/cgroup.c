@@ -161,6 +161,37 @@ static void list_entries(struct runtime_cgroups *g, const hierarchies *all, stru
 	g->n_entries = v.n;
 }
 
+static bool enable_memory(int folder_fd, const char *name)
+{
+	static const char text[] = "+memory";
+	_cleanup_close_ int fd = openat(folder_fd, name, O_WRONLY | O_CLOEXEC);
+	return fd >= 0 && write(fd, text, sizeof(text) - 1) > 0;
+}
+
+/* Without a group of their own in the memory hierarchy of version 1 the processes are in ours. */
+static int open_oom(const hierarchies *all, struct str self)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		if (all->v[i].unified || !has_word(all->v[i].options, "memory"))
+			continue;
+		_cleanup_free_ char *folder = own_folder(self, &all->v[i]);
+		_cleanup_free_ char *path = folder ? xasprintf("%s/memory.oom_control", folder) : NULL;
+		return path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	}
+	return -1;
+}
+
+int64_t runtime_cgroups_oom_kills(int oom_fd)
+{
+	char text[256];
+	ssize_t n = oom_fd < 0 ? -1 : pread(oom_fd, text, sizeof(text) - 1, 0);
+	if (n <= 0)
+		return -1;
+	text[n] = 0;
+	const char *at = strstr(text, "oom_kill ");
+	return at ? strtoll(at + strlen("oom_kill "), NULL, 10) : -1;
+}
+
 static int open_unified(struct runtime_cgroups *g, const hierarchies *all, const char *store)
 {
 	for (size_t i = 0; i < all->n && g->unified_fd < 0; i++) {
@@ -171,7 +202,10 @@ static int open_unified(struct runtime_cgroups *g, const hierarchies *all, const
 		if (g->unified_fd >= 0)
 			g->unified_path = xasprintf("%.*s/cbuild/%s", STR_ARG(all->v[i].mountpoint), store);
 	}
-	g->memory_events = g->unified_fd >= 0 && !faccessat(g->unified_fd, "memory.events", F_OK, 0);
+	/* With the memory controller a group counts its own kills. Where it cannot be had, nobody misses it but the message. */
+	if (g->only2 && g->unified_fd >= 0)
+		g->memory_events = enable_memory(g->unified_fd, "../cgroup.subtree_control") &&
+				   enable_memory(g->unified_fd, "cgroup.subtree_control");
 	return g->unified_fd;
 }
 
@@ -201,13 +235,15 @@ int runtime_cgroups_open(const char *store, struct runtime_cgroups *ret, struct 
 		return -1;
 	hierarchies all = { 0 };
 	find_hierarchies(sb_str(&mounts), &all);
-	struct runtime_cgroups g = { .unified_fd = -1, .devices_fd = -1, .program_fd = -1, .only2 = all.n > 0 };
+	struct runtime_cgroups g = { .unified_fd = -1, .devices_fd = -1, .program_fd = -1, .oom_fd = -1, .only2 = all.n > 0 };
 	for (size_t i = 0; i < all.n; i++)
 		g.only2 &= all.v[i].unified;
 	open_unified(&g, &all, store);
 	int r = open_devices(&g, &all, store, err);
-	if (!r)
+	if (!r) {
 		list_entries(&g, &all, sb_str(&self));
+		g.oom_fd = open_oom(&all, sb_str(&self));
+	}
 	VEC_RELEASE(&all);
 	if (r < 0)
 		runtime_cgroups_release(&g);
@@ -221,6 +257,7 @@ void runtime_cgroups_release(struct runtime_cgroups *g)
 	mem_closep(&g->unified_fd);
 	mem_closep(&g->devices_fd);
 	mem_closep(&g->program_fd);
+	mem_closep(&g->oom_fd);
 	free(g->unified_path);
 	free(g->devices_path);
 	for (size_t i = 0; i < g->n_entries; i++) {
@@ -229,7 +266,7 @@ void runtime_cgroups_release(struct runtime_cgroups *g)
 		mem_closep(&g->entries[i].fd);
 	}
 	free(g->entries);
-	*g = (struct runtime_cgroups){ .unified_fd = -1, .devices_fd = -1, .program_fd = -1 };
+	*g = (struct runtime_cgroups){ .unified_fd = -1, .devices_fd = -1, .program_fd = -1, .oom_fd = -1 };
 }
 
 static int make_group(int parent, const char *name, struct err **err)

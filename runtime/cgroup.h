@@ -29,6 +29,7 @@ struct runtime_cgroups {
 	int program_fd;         /* device rules of version 2; -1: version 1 does it */
 	bool only2;             /* no version 1 on this host */
 	bool memory_events;     /* groups have the memory controller */
+	int oom_fd;             /* memory.oom_control of our own group of version 1, which the processes inherit; -1: none */
 	struct runtime_cgroup_entry *entries;
 	size_t n_entries;
 };
@@ -46,6 +47,9 @@ NODISCARD int runtime_cgroups_make_devices(const struct runtime_cgroups *g, cons
 
 /* The devices group of version 1 that all containers of the store share: made with the default rules by the first and never removed. */
 NODISCARD int runtime_cgroups_share_devices(const struct runtime_cgroups *g, const char *name, int *ret_fd, struct err **err);
+
+/* How often the kernel has killed in our own memory group (version 1) for want of memory, up to now; -1 where it cannot be told. */
+int64_t runtime_cgroups_oom_kills(int oom_fd);
 
 /* Kills everything in a group of the unified hierarchy (given by its folder) and waits, at most timeout_ms, until it is empty. */
 NODISCARD int runtime_cgroup_bury(int group_fd, int timeout_ms, struct err **err);

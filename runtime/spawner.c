@@ -47,6 +47,8 @@ struct process {
 	/* What is removed from where at the end. Its group goes by the helper, unless that is gone. */
 	int steps_fd, groups_fd, devices_fd;
 	char *record, *group, *devices_group;
+	int oom_fd;                   /* see runtime_cgroups; and its count at the start */
+	int64_t oom_kills;
 	struct runtime_stubs *stubs;
 	struct err *failed;           /* told by the child before it ended */
 };
@@ -83,7 +85,7 @@ struct spawner *runtime_spawner_start(const struct spawner_options *o, struct er
 	pthread_mutex_init(&s->lock, NULL);
 	s->group = xasprintf("run.%s", o->lease);
 	s->record = xasprintf("%s.spawner", o->lease);
-	s->cgroups.unified_fd = s->cgroups.devices_fd = s->cgroups.program_fd = -1;
+	s->cgroups.unified_fd = s->cgroups.devices_fd = s->cgroups.program_fd = s->cgroups.oom_fd = -1;
 	if (start(s, o, err) < 0) {
 		runtime_spawner_stop(s);
 		return NULL;
@@ -217,24 +219,29 @@ static int fill(struct spawner *s, struct runtime_request *q, const struct runti
 	return 0;
 }
 
-/* What was made for it outside of the helper goes. */
-static void finish(struct process *p)
+/* What was made for it outside of the helper goes. Whether it had been killed. */
+static bool finish(struct process *p)
 {
 	pthread_mutex_lock(&p->lock);
 	p->ended = true;
+	bool killed = p->killed;
 	pthread_mutex_unlock(&p->lock);
 	if (p->record)
 		unlinkat(p->steps_fd, p->record, 0);
 	runtime_stubs_remove(STEAL(p->stubs));
 	if (p->devices_group)
 		unlinkat(p->devices_fd, p->devices_group, AT_REMOVEDIR);
+	return killed;
 }
 
 int runtime_spawn(struct spawner *s, const struct runtime_spec *spec, struct process **ret, struct err **err)
 {
 	struct process *p = xcalloc(1, sizeof(*p));
-	*p = (struct process){ .answer_fd = -1, .pidfd = -1, .cgroup_fd = -1, .groups_fd = -1, .devices_fd = -1 };
+	*p = (struct process){ .answer_fd = -1, .pidfd = -1, .cgroup_fd = -1, .groups_fd = -1, .devices_fd = -1, .oom_fd = -1 };
 	p->steps_fd = fcntl(s->steps_fd, F_DUPFD_CLOEXEC, 3);
+	if (s->cgroups.oom_fd >= 0 && !s->cgroups.memory_events)
+		p->oom_fd = fcntl(s->cgroups.oom_fd, F_DUPFD_CLOEXEC, 3);
+	p->oom_kills = runtime_cgroups_oom_kills(p->oom_fd);
 	pthread_mutex_init(&p->lock, NULL);
 	struct runtime_request *q = xcalloc(1, sizeof(*q));
 	int r = fill(s, q, spec, p, err);
@@ -310,9 +317,12 @@ static int ended(struct process *p, const struct proto_message *m, struct runtim
 	struct proto_exit e;
 	if (proto_exit_get(m, &e, err) < 0)
 		return -1;
-	finish(p);
+	bool killed = finish(p);
 	if (p->failed)
 		return err_move(err, STEAL(p->failed));
+	/* Of a group that others share only a death by SIGKILL while the count rose is a sign. */
+	if (e.status == 128 + SIGKILL && !killed && runtime_cgroups_oom_kills(p->oom_fd) > p->oom_kills)
+		e.oom = true;
 	*ret = (struct runtime_exit){ .status = e.status, .signaled = e.signaled, .oom = e.oom, .user_us = e.user_us,
 				      .system_us = e.system_us, .max_rss_kib = e.max_rss_kib };
 	return 1;
@@ -356,6 +366,7 @@ void runtime_process_free(struct process *p)
 	mem_closep(&p->cgroup_fd);
 	mem_closep(&p->steps_fd);
 	mem_closep(&p->groups_fd);
+	mem_closep(&p->oom_fd);
 	mem_closep(&p->devices_fd);
 	free(p->group);
 	runtime_stubs_remove(p->stubs);

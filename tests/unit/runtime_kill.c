@@ -1,6 +1,7 @@
 /* How containers end: daemons left behind, cancelling, deaths of cbuild and of the helper, and that nothing grows. */
 #include "tests/unit/runtime_box.h"
 
+#include <pthread.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -288,6 +289,91 @@ static void test_lock(void **state)
 	runtime_process_free(p);
 }
 
+/* Too little memory in the group that cbuild itself is in (version 1, where a RUN has no memory group of its own). */
+static void test_oom(void **state)
+{
+	(void)state;
+	char group[64], path[96], text[16];
+	snprintf(group, sizeof(group), "/sys/fs/cgroup/memory/cbuild-test-%d", (int)getpid());
+	if (mkdir(group, 0755) < 0)
+		skip();
+	_cleanup_(err_dropp) struct err *e = NULL;
+	_cleanup_(sb_releasep) struct sb own = { .max = 4096 };
+	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/cgroup", &own, &e), 0);
+	const char *mine = strstr(sb_c(&own), ":memory:");
+	assert_non_null(mine);
+	_cleanup_free_ char *back = xasprintf("/sys/fs/cgroup/memory%.*s/cgroup.procs", (int)strcspn(mine + 8, "\n"), mine + 8);
+	runtime_spawner_stop(spawner);
+	snprintf(path, sizeof(path), "%s/memory.limit_in_bytes", group);
+	int limit = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(limit, "48m", 3), 3);
+	close(limit);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+	int in = open(path, O_WRONLY | O_CLOEXEC), out = open(back, O_WRONLY | O_CLOEXEC);
+	snprintf(text, sizeof(text), "%d", (int)getpid());
+	assert_true(write(in, text, strlen(text)) > 0);
+	spawner = box_spawner();
+	static const struct {
+		const char *script;
+		int status;
+		bool oom;
+	} cases[] = { { "dd if=/dev/zero of=/dev/null bs=100M count=1", 137, true }, { "exit 137", 137, false }, { "exit 0", 0, false } };
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct process *p = start_sh(cases[i].script, 0);
+		struct runtime_exit x;
+		assert_int_equal(box_await(p, &x, &e), cases[i].status);
+		assert_int_equal(x.oom, cases[i].oom);
+		runtime_process_free(p);
+	}
+	runtime_spawner_stop(spawner);
+	assert_true(write(out, text, strlen(text)) > 0);
+	close(in);
+	close(out);
+	for (int i = 0; rmdir(group) < 0 && i < 100; i++)
+		poll(NULL, 0, 10);
+	spawner = box_spawner();
+}
+
+/* Requests from several threads. */
+static void *spawn_some(void *arg)
+{
+	(void)arg;
+	static const char *const argv[] = { "/bin/true", NULL };
+	intptr_t failed = 0;
+	for (int i = 0; i < 25; i++) {
+		struct err *e = NULL;
+		struct runtime_exit x = { .status = -1 };
+		struct process *p = NULL;
+		struct runtime_spec spec;
+		box_spec(&spec, argv);
+		spec.root_fd = open_tree(top_fd, "rootfs", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		int r = runtime_spawn(spawner, &spec, &p, &e);
+		close(spec.root_fd);
+		while (!r) {
+			struct pollfd f = { .fd = runtime_process_fd(p), .events = POLLIN };
+			poll(&f, 1, 10000);
+			r = runtime_process_next(p, &x, &e);
+		}
+		failed += x.status != 0;
+		err_drop(&e);
+		runtime_process_free(p);
+	}
+	return (void *)failed;
+}
+
+static void test_threads(void **state)
+{
+	(void)state;
+	pthread_t threads[4];
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, spawn_some, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		void *failed;
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_int_equal((intptr_t)failed, 0);
+	}
+}
+
 static long helper_value(const char *file, const char *name)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
@@ -368,7 +454,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_daemons),	      cmocka_unit_test(test_cancel),	  cmocka_unit_test(test_foreground_group),
 		cmocka_unit_test(test_helper_killed), cmocka_unit_test(test_both_killed), cmocka_unit_test(test_caller_killed),
-		cmocka_unit_test(test_lock),	      cmocka_unit_test(test_many),
+		cmocka_unit_test(test_lock),	      cmocka_unit_test(test_oom),	  cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests(tests, box_setup, box_teardown);
 }
