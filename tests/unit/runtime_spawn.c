@@ -394,5 +394,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_network),	     cmocka_unit_test(test_privileged), cmocka_unit_test(test_refused_calls),
 		cmocka_unit_test(test_self_exe),     cmocka_unit_test(test_large),    cmocka_unit_test(test_rlimits),
 	};
-	return cmocka_run_group_tests(tests, box_setup, box_teardown);
+	return cmocka_run_group_tests(tests, box_setup, box_teardown) || box_again();
 }
