@@ -380,8 +380,8 @@ static int transfer(struct transfer *t, struct cache *c, struct err **err)
 		return -1;
 	int r = from_hosts(t, http, err);
 	registry_http_give(t->r, http);
-	/* What can be taken up stays; what was wrong is gone. */
-	if (r < 0 && !t->have)
+	/* What can be taken up stays; what was wrong is gone, and a full disk is not kept full. */
+	if (r < 0 && (!t->have || (*err)->code == ERR_IO))
 		unlinkat(cache_store_root_fd(t->r->o.store), t->path, 0);
 	return r < 0 ? -1 : cache_blob_adopt(c, t->fd, t->path, &t->f->blob->digest, t->size, err);
 }

@@ -452,6 +452,20 @@ static enum http_failure failure_of(const struct http *h, CURLcode rc)
 	}
 }
 
+/* Why, in fewer words than libcurl's where it is a common case. */
+static void add_reason(const struct http *h, CURLcode rc, struct sb *text)
+{
+	char buf[128];
+	long sys = 0;
+	curl_easy_getinfo(h->curl, CURLINFO_OS_ERRNO, &sys);
+	if (rc == CURLE_COULDNT_RESOLVE_HOST)
+		sb_add_c(text, "no such host");
+	else if (rc == CURLE_COULDNT_CONNECT && sys)
+		sb_add_c(text, strerror_r((int)sys, buf, sizeof(buf)));
+	else
+		sb_add_printable(text, str_c(h->error[0] ? h->error : curl_easy_strerror(rc)));
+}
+
 /* Turns the end of a failed transfer into an error; the callback's own comes first. */
 static int fail(struct exchange *x, CURLcode rc, const struct url *u, struct err **err)
 {
@@ -467,8 +481,11 @@ static int fail(struct exchange *x, CURLcode rc, const struct url *u, struct err
 		return err_set(err, ERR_CANCELED, "canceled");
 	h->failure = failure_of(h, rc);
 	_cleanup_(sb_releasep) struct sb text = { 0 };
-	sb_add_printable(&text, str_c(h->error[0] ? h->error : curl_easy_strerror(rc)));
-	err_set(err, code_of(rc), "connect to '%.*s': %s", STR_ARG(u->authority), sb_c(&text));
+	add_reason(h, rc, &text);
+	bool never = rc == CURLE_COULDNT_RESOLVE_HOST || rc == CURLE_COULDNT_CONNECT ||
+		rc == CURLE_SSL_CONNECT_ERROR || rc == CURLE_PEER_FAILED_VERIFICATION;
+	err_set(err, code_of(rc), "%s '%.*s': %s", never ? "connect to" : "exchange with",
+		STR_ARG(u->authority), sb_c(&text));
 	if (rc == CURLE_PEER_FAILED_VERIFICATION)
 		err_hint(err, "put its CA certificate into /etc/docker/certs.d/%.*s/ca.crt",
 			 STR_ARG(u->authority));

@@ -340,13 +340,15 @@ static struct digest named_before(struct cache *c, struct str full)
 }
 
 /* `cbuild pull` is a step of its own for who shows progress. */
-static void show_step(const struct registry *r, struct str name, enum event_state state)
+static void show_step(const struct registry *r, struct str name, enum event_state state,
+		      const struct err *e)
 {
 	event_emit(r->o.events,
 		   &(struct event){ .kind = EVENT_VERTEX,
 				    .vertex = digest_of(name.p, name.n),
 				    .name = name,
-				    .state = state });
+				    .state = state,
+				    .text = str_c(e ? e->msg : NULL) });
 }
 
 static int pull_image(struct registry *r, struct cache *c, struct arena *a, const struct ref *ref,
@@ -378,9 +380,9 @@ int registry_pull(struct registry *r, struct cache *c, struct arena *a, struct s
 	if (ref_parse(a, text, &ref, err) < 0)
 		return -1;
 	struct str step = arena_printf(a, "pull %.*s", STR_ARG(ref_familiar(a, &ref)));
-	show_step(r, step, EVENT_STARTED);
+	show_step(r, step, EVENT_STARTED, NULL);
 	int rc = pull_image(r, c, a, &ref, platform, step, &image, &fresh, err);
-	show_step(r, step, rc < 0 ? EVENT_FAILED : EVENT_DONE);
+	show_step(r, step, rc < 0 ? EVENT_FAILED : EVENT_DONE, rc < 0 ? *err : NULL);
 	if (rc < 0)
 		return -1;
 	*ret_new = fresh;
