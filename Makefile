@@ -31,6 +31,7 @@ UNIT_solver = solver solver/core registry runtime cache parser base
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
+.SECONDARY:
 .DEFAULT_GOAL := all
 
 VARIANT ?= release
