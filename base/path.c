@@ -59,7 +59,12 @@ struct str path_join(struct arena *a, struct str x, struct str y)
 		return path_clean(a, y);
 	if (!y.n)
 		return path_clean(a, x);
-	return path_clean(a, arena_printf(a, "%.*s/%.*s", STR_ARG(x), STR_ARG(y)));
+	/* Not by printf, whose %s ends at a NUL: a path with one must stay another path. */
+	char *both = arena_alloc(a, x.n + 1 + y.n);
+	memcpy(both, x.p, x.n);
+	both[x.n] = '/';
+	memcpy(both + x.n + 1, y.p, y.n);
+	return path_clean(a, (struct str){ both, x.n + 1 + y.n });
 }
 
 struct str path_base(struct str p)
