@@ -1,19 +1,58 @@
 #include "solver/check.h"
 
+#include "base/path.h"
+#include "cache/ref.h"
 #include "parser/parse.h"
 #include "solver/config.h"
+
+static struct str build_arg(const struct plan_options *o, const char *name)
+{
+	struct str value = { 0 };
+	for (size_t i = 0; i < o->n_build_args; i++)
+		if (str_eq_c(o->build_args[i].name, name))
+			value = o->build_args[i].value;
+	return value;
+}
+
+/* BuildKit fetches the front end that `# syntax=` names. What is built in here is docker/dockerfile, of whatever registry. */
+static int check_syntax(struct arena *a, const struct plan_options *o, const struct df_file *f,
+			struct err **err)
+{
+	struct str value = build_arg(o, "BUILDKIT_SYNTAX"), rest;
+	struct span at = { 0 };
+	struct ref ref;
+	_cleanup_(err_dropp) struct err *ignored = NULL;
+	for (size_t i = 0; f && !value.n && i < f->n_directives; i++) {
+		if (!str_eq_c(f->directives[i].name, "syntax"))
+			continue;
+		value = f->directives[i].value;
+		at = f->directives[i].at;
+	}
+	if (!value.n)
+		return 0;
+	str_cut(value, ' ', &value, &rest);
+	if (ref_parse(a, value, &ref, &ignored) == 0) {
+		struct str name = path_base(ref.path);
+		if (str_eq_c(name, "dockerfile") || str_eq_c(name, "dockerfile-upstream"))
+			return 0;
+	}
+	err_set(err, ERR_UNSUPPORTED,
+		"the front end '%.*s' of \"# syntax=\" cannot be used: docker/dockerfile is built in",
+		STR_ARG(value));
+	return err_at(err, at);
+}
 
 int solver_parse(struct arena *a, struct str text, const struct plan_options *o,
 		 struct df_lint *lint, struct df_file **ret, struct err **err)
 {
 	struct df_file *file, *directives = NULL;
 	struct err *bad = NULL;
-	struct str options = { 0 };
-	for (size_t i = 0; i < o->n_build_args; i++)
-		if (str_eq_c(o->build_args[i].name, "BUILDKIT_DOCKERFILE_CHECK"))
-			options = o->build_args[i].value;
+	struct str options = build_arg(o, "BUILDKIT_DOCKERFILE_CHECK");
 	int r = df_parse(a, text, &file, &directives, &bad);
-	if (text.n && df_lint_configure(lint, r < 0 ? directives : file, options, err) < 0) {
+	const struct df_file *known = r < 0 ? directives : file;
+	if (text.n &&
+	    ((!o->no_client && check_syntax(a, o, known, err) < 0) ||
+	     df_lint_configure(lint, known, options, err) < 0)) {
 		err_drop(&bad);
 		return -1;
 	}

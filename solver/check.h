@@ -12,8 +12,8 @@
 #include "parser/lint.h"
 #include "solver/plan.h"
 
-/* Parses a Dockerfile and sets up its checks in lint, which is zeroed but for its arena. The first error of: an empty file, bad check
- * options (of the directive, or the build arg BUILDKIT_DOCKERFILE_CHECK), the text. `text` must outlive the arena. */
+/* Parses a Dockerfile and sets up its checks in lint, which is zeroed but for its arena. The first error of: an empty file, a front
+ * end that is not built in (`# syntax=`, the build arg BUILDKIT_SYNTAX; not with no_client), bad check options (of the directive, or the build arg BUILDKIT_DOCKERFILE_CHECK), the text. `text` must outlive the arena. */
 NODISCARD int solver_parse(struct arena *a, struct str text, const struct plan_options *o,
 			   struct df_lint *lint, struct df_file **ret, struct err **err);
 

@@ -128,8 +128,7 @@ static struct str destination(const struct plan_at *p, struct str dest)
 	bool directory = !dest.n || str_eq_c(dest, ".") || str_ends(dest, STR("/")) ||
 		str_ends(dest, STR("/."));
 	struct str joined = path_join(a, plan_cwd(p), dest);
-	return directory && !str_eq_c(joined, "/") ? arena_printf(a, "%.*s/", STR_ARG(joined))
-						   : joined;
+	return directory && !str_eq_c(joined, "/") ? CONFIG_TEXT(a, joined, STR("/")) : joined;
 }
 
 /* CopyIgnoredFile compares the text with the patterns and sees no wildcard of its own. */

@@ -254,6 +254,7 @@ static struct plan_history *history(struct arena *a, const struct plan_state *s)
 	return v;
 }
 
+/* Texts that go to the kernel, which would end them at a NUL. */
 static int check_text(struct str s, struct err **err)
 {
 	if (!utf8_valid(s))
@@ -261,10 +262,41 @@ static int check_text(struct str s, struct err **err)
 			err, ERR_SYNTAX,
 			"failed to marshal LLB definition: string field contains invalid UTF-8");
 	if (s.n && memchr(s.p, '\0', s.n))
-		return err_set(
-			err, ERR_SYNTAX,
-			"a command or a variable holds a NUL byte, which no process can be given");
+		return err_set(err, ERR_SYNTAX,
+			       "an argument, a variable or a path holds a NUL byte");
 	return 0;
+}
+
+static int check_run(const struct plan_step *s, struct err **err)
+{
+	if (!s->n_argv)
+		return err_set(err, ERR_SYNTAX,
+			       "failed to marshal LLB definition: arguments are required");
+	for (size_t i = 0; i < s->n_argv; i++)
+		if (check_text(s->argv[i], err) < 0)
+			return -1;
+	for (size_t i = 0; i < s->n_env; i++)
+		if (check_text(s->env[i].name, err) < 0 || check_text(s->env[i].value, err) < 0)
+			return -1;
+	if (check_text(s->cwd, err) < 0 || check_text(s->hostname, err) < 0)
+		return -1;
+	return check_text(s->user, err);
+}
+
+static int check_copy(const struct plan_step *s, struct err **err)
+{
+	for (size_t i = 0; i < s->n_sources; i++)
+		if (check_text(s->sources[i].path, err) < 0)
+			return -1;
+	for (size_t i = 0; i < s->n_inline_files; i++)
+		if (check_text(s->inline_files[i].name, err) < 0)
+			return -1;
+	for (size_t i = 0; i < s->n_excludes; i++)
+		if (check_text(s->excludes[i], err) < 0)
+			return -1;
+	if (check_text(s->dest, err) < 0 || check_text(s->chown, err) < 0)
+		return -1;
+	return check_text(s->chmod, err);
 }
 
 /* What BuildKit finds only when it encodes the graph, or runs it. */
@@ -272,17 +304,9 @@ static int check_encoding(const struct plan *plan, struct err **err)
 {
 	for (size_t i = 0; i < plan->n_steps; i++) {
 		const struct plan_step *s = plan->steps[i];
-		if (s->kind == PLAN_RUN && !s->n_argv)
-			return err_set(err, ERR_SYNTAX,
-				       "failed to marshal LLB definition: arguments are required");
-		for (size_t k = 0; k < s->n_argv; k++)
-			if (check_text(s->argv[k], err) < 0)
-				return -1;
-		for (size_t k = 0; k < s->n_env; k++)
-			if (check_text(s->env[k].name, err) < 0 ||
-			    check_text(s->env[k].value, err) < 0)
-				return -1;
-		if (check_text(s->cwd, err) < 0 || check_text(s->user, err) < 0)
+		if ((s->kind == PLAN_RUN && check_run(s, err) < 0) ||
+		    (s->kind == PLAN_COPY && check_copy(s, err) < 0) ||
+		    check_text(s->path, err) < 0 || check_text(s->owner, err) < 0)
 			return -1;
 	}
 	return 0;

@@ -89,7 +89,7 @@ static int secret(const struct plan_at *p, struct df_mount *m, struct err **err)
 		m->id = path_base(m->target);
 	if (!m->target.n && !m->env.p) {
 		struct str name = path_base(m->id);
-		m->target = arena_printf(a, "/run/secrets/%.*s", STR_ARG(name));
+		m->target = CONFIG_TEXT(a, STR("/run/secrets/"), name);
 	}
 	return 0;
 }
@@ -275,9 +275,7 @@ int plan_run(const struct plan_at *p, struct err **err)
 	step->cwd = plan_cwd(p);
 	step->user = p->s->img.config.user;
 	step->hostname = hostname(p->b->o);
-	step->display = plan_name_run(
-		p, arena_printf(p->b->a, "%.*s%.*s", STR_ARG(ins->text), STR_ARG(summed)),
-		&secrets);
+	step->display = plan_name_run(p, CONFIG_TEXT(p->b->a, ins->text, summed), &secrets);
 	plan_step_add(p, step);
 	commit(p, step);
 	return 0;

@@ -250,6 +250,17 @@ static const struct plan_case cases[] = {
 	{ .name = "not yet: URL",
 	  .text = "FROM b\nADD https://h/x /\n",
 	  .want = "! 2-2 not supported yet: ADD of a URL\n" },
+	{ .name = "another front end",
+	  .text = "#syntax=devthefuture/dockerfile-x:1 x\nINCLUDE y\n",
+	  .want = "! 1-1 the front end 'devthefuture/dockerfile-x:1' of \"# syntax=\" cannot be used: "
+		  "docker/dockerfile is built in\n" },
+	{ .name = "ours from a mirror",
+	  .text = "# syntax=mirror.example/docker/dockerfile:1.9-labs\nFROM scratch\n",
+	  .want = "0 \n= 0\n" },
+	{ .name = "front end of a build arg",
+	  .text = "FROM scratch\n",
+	  .args = "BUILDKIT_SYNTAX=x/y",
+	  .want = "! 0-0 the front end 'x/y' of \"# syntax=\" cannot be used: docker/dockerfile is built in\n" },
 	{ .name = "lint as error",
 	  .text = "# check=error=true\nFROM b\nCMD x\nENV a b\n",
 	  .want = "! 0-0 lint violation found for rules: JSONArgsRecommended, LegacyKeyValueFormat\n" },
@@ -282,9 +293,33 @@ static void growth_is_bounded(void **state)
 	assert_int_equal(e->code, ERR_LIMIT);
 }
 
+/* The kernel would take another path or argument than the one that was written. */
+static void nul_bytes_are_refused(void **state)
+{
+	(void)state;
+	static const struct str texts[] = {
+		STR("FROM scratch\nRUN a\0b\n"),          STR("FROM scratch\nCOPY a\0b /\n"),
+		STR("FROM scratch\nCOPY a b\0c/\n"),      STR("FROM scratch\nWORKDIR /a\0b\n"),
+		STR("FROM scratch\nENV a=x\0y\nRUN z\n"),
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_(arena_freep) struct arena *a = arena_new();
+		_cleanup_(err_dropp) struct err *e = NULL;
+		struct df_lint lint = { .a = a };
+		struct plan_options o = solver_dump_options();
+		struct df_file *file;
+		struct plan *plan;
+		o.check_only = false;
+		assert_int_equal(solver_parse(a, texts[i], &o, &lint, &file, &e), 0);
+		assert_int_equal(solver_plan_assumed(a, file, &o, &plan, &e), -1);
+		assert_string_equal(e->msg, "an argument, a variable or a path holds a NUL byte");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(steps),
-					    cmocka_unit_test(growth_is_bounded) };
+					    cmocka_unit_test(growth_is_bounded),
+					    cmocka_unit_test(nul_bytes_are_refused) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
