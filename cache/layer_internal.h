@@ -41,8 +41,8 @@ NODISCARD int layer_publish(struct work *w, struct err **err);
 
 /* Reads the folder `dir`/fs, writes its manifest beside it; M and diffID in *ret. See
  * cache_layer_seal(). */
-NODISCARD int layer_seal_folder(int dir, int64_t started_ns, struct manifest_total *ret,
-				struct err **err);
+NODISCARD int layer_seal_folder(struct store *store, int dir, int64_t started_ns,
+				struct manifest_total *ret, struct err **err);
 
 /* The name of the file beside fs that carries a work's marks to the seal; gone after it. */
 #define LAYER_MARKS "marks"

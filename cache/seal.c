@@ -25,21 +25,30 @@
 
 enum { READ_SIZE = 256 * 1024 };
 
+/* How data are read: a buffer, and whether nobody waits any more. */
+struct reading {
+	char *buf;
+	const atomic_bool *cancel;
+};
+
 struct seal {
 	struct manifest_writer *manifest;
 	struct tar_writer tar;
-	char *buf;
+	struct reading in;
+	uint64_t bytes;
 	struct map marks;
 	int64_t started_ns;
 	bool changed_root;
 };
 
 /* Reads the data of a file of `size` bytes into the tar and, where `h` is given, its digest. */
-static int read_data(struct tar_writer *tar, char *buf, int fd, uint64_t size, struct digester *h,
-		     struct err **err)
+static int read_data(const struct reading *in, int fd, uint64_t size, struct tar_writer *tar,
+		     struct digester *h, struct err **err)
 {
 	for (uint64_t left = size; left;) {
-		ssize_t n = read(fd, buf, left < READ_SIZE ? (size_t)left : READ_SIZE);
+		if (atomic_load_explicit(in->cancel, memory_order_relaxed))
+			return err_set(err, ERR_CANCELED, "canceled");
+		ssize_t n = read(fd, in->buf, left < READ_SIZE ? (size_t)left : READ_SIZE);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -47,8 +56,8 @@ static int read_data(struct tar_writer *tar, char *buf, int fd, uint64_t size, s
 		if (!n)
 			return err_set(err, ERR_INTEGRITY, "it became shorter while it was read");
 		if (h)
-			digest_add(h, buf, (size_t)n);
-		if (tar && tar_writer_data(tar, buf, (size_t)n, err) < 0)
+			digest_add(h, in->buf, (size_t)n);
+		if (tar && tar_writer_data(tar, in->buf, (size_t)n, err) < 0)
 			return -1;
 		left -= (uint64_t)n;
 	}
@@ -58,8 +67,13 @@ static int read_data(struct tar_writer *tar, char *buf, int fd, uint64_t size, s
 static int seal_file(struct seal *s, struct entry *e, int fd, bool to_tar, struct err **err)
 {
 	struct digester h;
+	/* A file of nothing but a hole can claim any size, and its zeros would be in the tar. */
+	s->bytes += e->size;
+	if (e->size > tar_default_limits.bytes || s->bytes > tar_default_limits.bytes)
+		return err_set(err, ERR_LIMIT, "'%.*s': the layer is larger than %llu bytes",
+			       STR_ARG(e->path), (unsigned long long)tar_default_limits.bytes);
 	digest_begin(&h);
-	int r = read_data(to_tar ? &s->tar : NULL, s->buf, fd, e->size, &h, err);
+	int r = read_data(&s->in, fd, e->size, to_tar ? &s->tar : NULL, &h, err);
 	e->data = digest_end(&h);
 	e->has_data = true;
 	return r < 0 ? err_wrap(err, "hash '%.*s'", STR_ARG(e->path)) : 0;
@@ -178,13 +192,15 @@ static int set_ready(struct cache *c, int64_t id, const struct manifest_total *t
 	return db_write_commit(&w, err);
 }
 
-int layer_seal_folder(int dir, int64_t started_ns, struct manifest_total *ret, struct err **err)
+int layer_seal_folder(struct store *store, int dir, int64_t started_ns, struct manifest_total *ret,
+		      struct err **err)
 {
-	struct seal s = { .started_ns = started_ns, .buf = xmalloc(READ_SIZE) };
+	struct seal s = { .started_ns = started_ns,
+			  .in = { xmalloc(READ_SIZE), &store->canceled } };
 	int r = seal_folder(&s, dir, ret, err);
 	tar_writer_release(&s.tar);
 	map_release(&s.marks);
-	free(s.buf);
+	free(s.in.buf);
 	return r;
 }
 
@@ -195,7 +211,7 @@ int cache_layer_seal(struct cache *c, int64_t id, int64_t started_ns, struct lay
 	if (layer_open(c->store, id, "", &dir, err) < 0)
 		return -1;
 	struct manifest_total t;
-	int r = layer_seal_folder(dir, started_ns, &t, err);
+	int r = layer_seal_folder(c->store, dir, started_ns, &t, err);
 	store_dirty(c->store);
 	if (!r)
 		r = set_ready(c, id, &t, err);
@@ -286,7 +302,7 @@ static int open_file(int fs, struct str path)
 	return (int)syscall(SYS_openat2, fs, p, &how, sizeof(how));
 }
 
-static int put_file(struct tar_writer *tar, char *buf, int fs, const struct entry *e,
+static int put_file(struct tar_writer *tar, const struct reading *in, int fs, const struct entry *e,
 		    struct err **err)
 {
 	struct stat st;
@@ -296,11 +312,11 @@ static int put_file(struct tar_writer *tar, char *buf, int fs, const struct entr
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != e->size)
 		return err_set(err, ERR_INTEGRITY, "'%.*s' is not what the manifest says",
 			       STR_ARG(e->path));
-	return read_data(tar, buf, fd, e->size, NULL, err);
+	return read_data(in, fd, e->size, tar, NULL, err);
 }
 
-static int put_all(struct tar_writer *tar, char *buf, int dir, const struct whiteouts *w,
-		   struct err **err)
+static int put_all(struct tar_writer *tar, const struct reading *in, int dir,
+		   const struct whiteouts *w, struct err **err)
 {
 	_cleanup_close_ int fs = openat(dir, "fs", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fs < 0)
@@ -318,7 +334,7 @@ static int put_all(struct tar_writer *tar, char *buf, int dir, const struct whit
 		if (e.kind == 'w')
 			continue;
 		if (tar_writer_add(tar, &e, &data, err) < 0 ||
-		    (data && put_file(tar, buf, fs, &e, err) < 0))
+		    (data && put_file(tar, in, fs, &e, err) < 0))
 			return -1;
 		if ((e.kind == 'd' || e.kind == 'o') && put_whiteouts(tar, w, e.path, err) < 0)
 			return -1;
@@ -333,14 +349,14 @@ int cache_layer_tar(struct cache *c, int64_t id, struct sink *to, struct err **e
 		return -1;
 	struct whiteouts w = { 0 };
 	struct tar_writer tar;
-	char *buf = xmalloc(READ_SIZE);
+	struct reading in = { xmalloc(READ_SIZE), &c->store->canceled };
 	tar_writer_init(&tar, to);
 	int r = collect_whiteouts(dir, &w, err);
 	if (!r)
-		r = put_all(&tar, buf, dir, &w, err);
+		r = put_all(&tar, &in, dir, &w, err);
 	tar_writer_release(&tar);
 	whiteouts_release(&w);
-	free(buf);
+	free(in.buf);
 	return r < 0 ? err_wrap(err, "write the tar of layer %lld", (long long)id) : 0;
 }
 
@@ -351,7 +367,7 @@ struct check {
 	struct entry want; /* the manifest's next one */
 	bool has;
 	bool data;
-	char *buf;
+	struct reading in;
 	void (*say)(void *arg, const char *text);
 	void *arg;
 	int64_t id;
@@ -410,7 +426,7 @@ static int check_entry(void *arg, struct entry *e, int dirfd, const char *name, 
 	} else if (k->data && e->kind == 'f' && k->want.has_data) {
 		struct digester h;
 		digest_begin(&h);
-		int r = read_data(NULL, k->buf, fd, e->size, &h, err);
+		int r = read_data(&k->in, fd, e->size, NULL, &h, err);
 		struct digest d = digest_end(&h);
 		if (r < 0)
 			return -1;
@@ -443,16 +459,18 @@ int cache_layer_check(struct cache *c, int64_t id, bool data,
 		      void (*say)(void *arg, const char *text), void *arg, size_t *ret_bad,
 		      struct err **err)
 {
-	struct check k = {
-		.data = data, .buf = xmalloc(READ_SIZE), .say = say, .arg = arg, .id = id
-	};
+	struct check k = { .data = data,
+			   .in = { xmalloc(READ_SIZE), &c->store->canceled },
+			   .say = say,
+			   .arg = arg,
+			   .id = id };
 	_cleanup_close_ int dir = -1;
 	_cleanup_(err_dropp) struct err *e = NULL;
 	(void)err; /* whatever can't be read is a finding */
 	if (layer_open(c->store, id, "", &dir, &e) < 0 || check_folder(&k, dir, &e) < 0)
 		finding(&k, STR(""), e->msg);
 	manifest_close(k.m);
-	free(k.buf);
+	free(k.in.buf);
 	*ret_bad = k.bad;
 	return 0;
 }

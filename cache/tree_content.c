@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/map.h"
+#include "cache/internal.h"
 #include "cache/tree_internal.h"
 #include "cache/xattr.h"
 
@@ -58,7 +59,8 @@ static void take_stat(struct node *n, const struct stat *st)
 	n->ctime_ns = ns_of(st->st_ctim);
 }
 
-static int hash_fd(struct tree *t, int fd, struct digest *ret, uint64_t *ret_n)
+/* Hashes a file, which has `size` bytes: one more shows that it grew. */
+static int hash_fd(struct tree *t, int fd, uint64_t size, struct digest *ret, uint64_t *ret_n)
 {
 	struct digester h;
 	uint64_t total = 0;
@@ -72,8 +74,13 @@ static int hash_fd(struct tree *t, int fd, struct digest *ret, uint64_t *ret_n)
 		digest_add(&h, t->buf, (size_t)n);
 		total += (uint64_t)n;
 		/* A short read of a regular file is its end; the size is compared anyway. */
-		if (n < READ_SIZE)
+		if (n < READ_SIZE || total > size)
 			break;
+		if (t->store && atomic_load_explicit(&t->store->canceled, memory_order_relaxed)) {
+			n = -1;
+			errno = ECANCELED;
+			break;
+		}
 	}
 	*ret = digest_end(&h);
 	*ret_n = total;
@@ -97,7 +104,7 @@ static int complete_file(struct tree *t, struct node *n, struct sb *xattrs, stru
 		if (same(n, &before) && n->stored)
 			return 0; /* the stat cache had the data's digest */
 		take_stat(n, &before);
-		if (hash_fd(t, fd, &n->e.data, &got) < 0 || fstat(fd, &after) < 0)
+		if (hash_fd(t, fd, n->e.size, &n->e.data, &got) < 0 || fstat(fd, &after) < 0)
 			return err_sys(err, "read '/%.*s'", STR_ARG(n->e.path));
 		if (got == n->e.size && same(n, &after)) {
 			int64_t newest = n->e.mtime_ns > n->ctime_ns ? n->e.mtime_ns : n->ctime_ns;

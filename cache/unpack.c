@@ -169,7 +169,7 @@ static int adopt_folder(struct work *w, struct digest *ret_diffid, struct manife
 		openat(w->store->root_fd, w->path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0)
 		return err_sys(err, "open folder '%s'", w->path);
-	if (layer_seal_folder(dir, INT64_MAX, ret, err) < 0)
+	if (layer_seal_folder(w->store, dir, INT64_MAX, ret, err) < 0)
 		return -1;
 	*ret_diffid = ret->diffid;
 	return 0;

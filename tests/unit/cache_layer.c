@@ -155,6 +155,48 @@ static void test_flags(void **state)
 	assert_int_equal(faccessat(fd, "work", F_OK, 0), -1);
 }
 
+static void seal_fails(struct fixture *f, struct work *w, enum err_code code)
+{
+	struct layer_info i;
+	_cleanup_(err_dropp) struct err *e = NULL;
+	int64_t id = cache_work_id(w);
+	MUST(cache_work_commit(f->c, w, LAYER_STEP, &err));
+	cache_work_free(w);
+	assert_int_equal(cache_layer_seal(f->c, id, INT64_MAX, &i, &e), -1);
+	assert_int_equal(e->code, code);
+}
+
+/* A hole can be as large as it likes; and nobody waits for a seal that is not wanted any more. */
+static void test_bounds(void **state)
+{
+	struct fixture *f = *state;
+	if (!f)
+		skip();
+	struct work *w = begin(f);
+	_cleanup_close_ int fd =
+		openat(cache_work_fs_fd(w), "hole", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (ftruncate(fd, INT64_C(2) << 40) == 0)
+		seal_fails(f, w, ERR_LIMIT);
+	else
+		cache_work_free(w);
+	struct world world = world_begin();
+	struct fixture other = { .w = world, .s = open_store(&world) };
+	other.c = must_open(other.s);
+	w = begin(&other);
+	put(cache_work_fs_fd(w), "file", "text", 0644);
+	int64_t id = cache_work_id(w);
+	MUST(cache_work_commit(other.c, w, LAYER_STEP, &err));
+	cache_work_free(w);
+	cache_store_cancel(other.s);
+	struct layer_info i;
+	_cleanup_(err_dropp) struct err *e = NULL;
+	assert_int_equal(cache_layer_seal(other.c, id, INT64_MAX, &i, &e), -1);
+	assert_int_equal(e->code, ERR_CANCELED);
+	cache_close(other.c);
+	cache_store_close(other.s);
+	world_end(&other.w);
+}
+
 static void test_whiteout_name(void **state)
 {
 	struct fixture *f = *state;
@@ -577,15 +619,11 @@ static void test_borrowed_link(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_seal_and_tar),
-		cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_deep),
-		cmocka_unit_test(test_known_digests),
-		cmocka_unit_test(test_whiteout_name),
-		cmocka_unit_test(test_mount),
-		cmocka_unit_test(test_merged_view),
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_import_and_pack),
+		cmocka_unit_test(test_seal_and_tar),  cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_deep),          cmocka_unit_test(test_known_digests),
+		cmocka_unit_test(test_whiteout_name), cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_mount),         cmocka_unit_test(test_merged_view),
+		cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_import_and_pack),
 		cmocka_unit_test(test_borrowed_link),
 	};
 	if (geteuid() != 0) {
