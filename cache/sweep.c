@@ -289,9 +289,9 @@ static int sweep_one(struct store *s, struct cache *c, const char *name, bool *s
 /* Pins of a container whose folder is gone; while it is made, the folder is hidden. */
 static int sweep_container(struct store *s, struct cache *c, const char *lease, struct err **err)
 {
-	/* The hidden one is looked at first: it may be renamed in between. */
-	for (int hidden = 1; hidden >= 0; hidden--) {
-		_cleanup_free_ char *path = xasprintf("containers/%s%s", hidden ? "." : "", lease + 2);
+	/* It may be renamed between two looks: made, being made, made. */
+	for (int look = 0; look < 3; look++) {
+		_cleanup_free_ char *path = xasprintf("containers/%s%s", look == 1 ? "." : "", lease + 2);
 		if (!faccessat(s->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
 			return 0;
 	}

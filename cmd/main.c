@@ -76,6 +76,8 @@ static int exit_of(const struct command *c, const struct err *e, const struct se
 		return e->status >= 125 && e->status <= 255 ? e->status : 125;
 	if (c && c->usage_125 && e->status >= 126 && e->status <= 255)
 		return e->status;
+	if (c && c->usage_125 && e->code == ERR_INVALID && e->status == 2)
+		return 125;
 	if (e->code != ERR_EXIT && e->status >= 2 && e->status <= 5)
 		return e->status;
 	if (e->code == ERR_SYNTAX)
