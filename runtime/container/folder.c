@@ -331,11 +331,17 @@ static void name_all(struct cache *c, struct container_list *l)
 	char id[CONTAINER_ID], **names;
 	size_t n = all_names(root_of(c), &names);
 	for (size_t i = 0; i < n; i++) {
+		bool found = false;
 		if (container_name_get(root_of(c), names[i], id) < 0)
 			continue;
-		for (size_t j = 0; j < l->n; j++)
-			if (!l->v[j]->name && !memcmp(l->v[j]->id, id, CONTAINER_ID))
+		for (size_t j = 0; j < l->n && !found; j++) {
+			found = !memcmp(l->v[j]->id, id, CONTAINER_ID);
+			if (found && !l->v[j]->name)
 				l->v[j]->name = xstrdup(names[i]);
+		}
+		/* Of one that is gone, and whoever removed it with it. */
+		if (!found && drop_stale(root_of(c), names[i]) < 0)
+			continue;
 	}
 	free_names(names, n);
 	for (size_t j = 0; j < l->n; j++)
@@ -465,8 +471,19 @@ struct container *container_create(struct cache *c, const char *name, json_t *co
 	return STEAL(k);
 }
 
+static void sweep_names(struct cache *c)
+{
+	char id[CONTAINER_ID], **names;
+	size_t n = all_names(root_of(c), &names);
+	for (size_t i = 0; i < n; i++)
+		if (container_name_get(root_of(c), names[i], id) == 0 && !exists(root_of(c), id) && drop_stale(root_of(c), names[i]) < 0)
+			continue;
+	free_names(names, n);
+}
+
 void container_sweep_hidden(struct cache *c)
 {
+	bool swept = false;
 	int fd = openat(root_of(c), "containers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	for (struct dirent *e; d && (e = readdir(d));) {
@@ -478,11 +495,15 @@ void container_sweep_hidden(struct cache *c)
 		struct container k = { .lock_fd = -1, .dir_fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) };
 		_cleanup_free_ char *path = xasprintf("containers/%s", e->d_name);
 		memcpy(k.id, e->d_name + 1, CONTAINER_ID);
-		if (k.dir_fd >= 0 && try_lock(&k, &ignored) == 1)
+		if (k.dir_fd >= 0 && try_lock(&k, &ignored) == 1) {
 			unmake(c, &k, path);
+			swept = true;
+		}
 		mem_closep(&k.lock_fd);
 		mem_closep(&k.dir_fd);
 	}
+	if (swept)
+		sweep_names(c);
 }
 
 int container_remove(struct cache *c, struct container *k, struct err **err)
