@@ -8,9 +8,10 @@
 
 #define BIT(cap) (UINT64_C(1) << (cap))
 
-static const uint64_t DEFAULT_MASK = BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FSETID) | BIT(CAP_FOWNER) | BIT(CAP_MKNOD) |
-				     BIT(CAP_NET_RAW) | BIT(CAP_SETGID) | BIT(CAP_SETUID) | BIT(CAP_SETFCAP) | BIT(CAP_SETPCAP) |
-				     BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_SYS_CHROOT) | BIT(CAP_KILL) | BIT(CAP_AUDIT_WRITE);
+static const uint64_t DEFAULT_MASK = BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FSETID) |
+	BIT(CAP_FOWNER) | BIT(CAP_MKNOD) | BIT(CAP_NET_RAW) | BIT(CAP_SETGID) | BIT(CAP_SETUID) |
+	BIT(CAP_SETFCAP) | BIT(CAP_SETPCAP) | BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_SYS_CHROOT) |
+	BIT(CAP_KILL) | BIT(CAP_AUDIT_WRITE);
 
 static const char *const names[] = {
 	[CAP_CHOWN] = "CAP_CHOWN",
@@ -78,7 +79,8 @@ const char *runtime_cap_name(unsigned cap)
 	return cap < ARRAY_SIZE(names) ? names[cap] : NULL;
 }
 
-static int mask_of(const struct str *list, size_t n, uint64_t *ret_mask, bool *ret_all, struct err **err)
+static int mask_of(const struct str *list, size_t n, uint64_t *ret_mask, bool *ret_all,
+		   struct err **err)
 {
 	uint64_t mask = 0;
 	bool all = false;
@@ -91,7 +93,8 @@ static int mask_of(const struct str *list, size_t n, uint64_t *ret_mask, bool *r
 		if (runtime_cap_find(list[i], &cap, err) < 0)
 			return -1;
 		if (cap > runtime_cap_last())
-			return err_set(err, ERR_UNSUPPORTED, "this kernel has no capability '%s'", names[cap]);
+			return err_set(err, ERR_UNSUPPORTED, "this kernel has no capability '%s'",
+				       names[cap]);
 		mask |= BIT(cap);
 	}
 	*ret_mask = mask;
@@ -99,11 +102,13 @@ static int mask_of(const struct str *list, size_t n, uint64_t *ret_mask, bool *r
 	return 0;
 }
 
-int runtime_caps_change(const struct str *add, size_t n_add, const struct str *drop, size_t n_drop, uint64_t *ret, struct err **err)
+int runtime_caps_change(const struct str *add, size_t n_add, const struct str *drop, size_t n_drop,
+			uint64_t *ret, struct err **err)
 {
 	uint64_t adds, drops;
 	bool add_all, drop_all;
-	if (mask_of(add, n_add, &adds, &add_all, err) < 0 || mask_of(drop, n_drop, &drops, &drop_all, err) < 0)
+	if (mask_of(add, n_add, &adds, &add_all, err) < 0 ||
+	    mask_of(drop, n_drop, &drops, &drop_all, err) < 0)
 		return -1;
 	if (add_all)
 		*ret = runtime_caps_all() & ~drops;

@@ -32,16 +32,20 @@ static bool parse_mount(struct str line, struct hierarchy *ret)
 	size_t dash = str_find_str(line, STR(" - "), 0);
 	if (dash == SIZE_MAX)
 		return false;
-	struct str left = str_sub(line, 0, dash), right = str_sub(line, dash + 3, line.n), field, type;
+	struct str left = str_sub(line, 0, dash), right = str_sub(line, dash + 3, line.n), field,
+		   type;
 	for (int i = 0; i < 3; i++)
 		if (!str_cut(left, ' ', &field, &left))
 			return false;
-	if (!str_cut(left, ' ', &ret->root, &left) || !str_cut(left, ' ', &ret->mountpoint, &left) || !str_cut(right, ' ', &type, &right) ||
+	if (!str_cut(left, ' ', &ret->root, &left) ||
+	    !str_cut(left, ' ', &ret->mountpoint, &left) || !str_cut(right, ' ', &type, &right) ||
 	    !str_cut(right, ' ', &field, &ret->options))
 		return false;
 	ret->unified = str_eq(type, STR("cgroup2"));
-	/* A folder with a blank or another escaped byte in its name is no place of control groups. */
-	return (ret->unified || str_eq(type, STR("cgroup"))) && str_find(ret->mountpoint, '\\', 0) == SIZE_MAX;
+	/* A folder with a blank or another escaped byte in its name is no place of control
+	 * groups. */
+	return (ret->unified || str_eq(type, STR("cgroup"))) &&
+		str_find(ret->mountpoint, '\\', 0) == SIZE_MAX;
 }
 
 static void find_hierarchies(struct str mountinfo, hierarchies *ret)
@@ -72,7 +76,8 @@ static bool has_word(struct str list, const char *word)
 	return false;
 }
 
-/* Whether every word of a line's controllers ("cpu,cpuacct", "name=systemd") is an option of the hierarchy; "" means unified. */
+/* Whether every word of a line's controllers ("cpu,cpuacct", "name=systemd") is an option of the
+ * hierarchy; "" means unified. */
 static bool is_of(struct str controllers, const struct hierarchy *h)
 {
 	if (!controllers.n)
@@ -92,9 +97,11 @@ static char *own_folder(struct str self, const struct hierarchy *h)
 			line = self;
 			self.n = 0;
 		}
-		if (!str_cut(line, ':', &id, &line) || !str_cut(line, ':', &controllers, &path) || !is_of(controllers, h))
+		if (!str_cut(line, ':', &id, &line) || !str_cut(line, ':', &controllers, &path) ||
+		    !is_of(controllers, h))
 			continue;
-		/* Mounted not from its root (a container's view): the path is told from the hierarchy's. */
+		/* Mounted not from its root (a container's view): the path is told from the
+		 * hierarchy's. */
 		if (h->root.n > 1 && str_starts(path, h->root))
 			path = str_sub(path, h->root.n, path.n);
 		return xasprintf("%.*s%.*s", STR_ARG(h->mountpoint), STR_ARG(path));
@@ -117,9 +124,11 @@ static int store_folder(const struct hierarchy *h, const char *store, struct err
 static int own_mount(struct str self, const struct hierarchy *h)
 {
 	_cleanup_free_ char *path = own_folder(self, h);
-	_cleanup_close_ int fd = path ? open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC) : -1;
+	_cleanup_close_ int fd =
+		path ? open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC) : -1;
 	struct mount_attr a = {
-		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			MOUNT_ATTR_NOEXEC,
 		.propagation = MS_PRIVATE,
 	};
 	if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &a, sizeof(a)) < 0)
@@ -148,8 +157,10 @@ static void list_entries(struct runtime_cgroups *g, const hierarchies *all, stru
 			entry.link = xstrndup(link, (size_t)n);
 		for (size_t i = 0; i < all->n && !entry.link && entry.fd < 0; i++) {
 			const struct hierarchy *h = &all->v[i];
-			struct str name = str_sub(h->mountpoint, str_rfind(h->mountpoint, '/') + 1, h->mountpoint.n);
-			if (!h->unified && str_starts(h->mountpoint, folder) && str_eq_c(name, e->d_name))
+			struct str name = str_sub(h->mountpoint, str_rfind(h->mountpoint, '/') + 1,
+						  h->mountpoint.n);
+			if (!h->unified && str_starts(h->mountpoint, folder) &&
+			    str_eq_c(name, e->d_name))
 				entry.fd = own_mount(self, h);
 		}
 		if (!entry.link && entry.fd < 0)
@@ -175,7 +186,8 @@ static int open_oom(const hierarchies *all, struct str self)
 		if (all->v[i].unified || !has_word(all->v[i].options, "memory"))
 			continue;
 		_cleanup_free_ char *folder = own_folder(self, &all->v[i]);
-		_cleanup_free_ char *path = folder ? xasprintf("%s/memory.oom_control", folder) : NULL;
+		_cleanup_free_ char *path =
+			folder ? xasprintf("%s/memory.oom_control", folder) : NULL;
 		return path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	}
 	return -1;
@@ -200,16 +212,19 @@ static int open_unified(struct runtime_cgroups *g, const hierarchies *all, const
 			continue;
 		g->unified_fd = store_folder(&all->v[i], store, &e);
 		if (g->unified_fd >= 0)
-			g->unified_path = xasprintf("%.*s/cbuild/%s", STR_ARG(all->v[i].mountpoint), store);
+			g->unified_path =
+				xasprintf("%.*s/cbuild/%s", STR_ARG(all->v[i].mountpoint), store);
 	}
-	/* With the memory controller a group counts its own kills. Where it cannot be had, nobody misses it but the message. */
+	/* With the memory controller a group counts its own kills. Where it cannot be had,
+	 * nobody misses it but the message. */
 	if (g->only2 && g->unified_fd >= 0)
 		g->memory_events = enable_memory(g->unified_fd, "../cgroup.subtree_control") &&
-				   enable_memory(g->unified_fd, "cgroup.subtree_control");
+			enable_memory(g->unified_fd, "cgroup.subtree_control");
 	return g->unified_fd;
 }
 
-static int open_devices(struct runtime_cgroups *g, const hierarchies *all, const char *store, struct err **err)
+static int open_devices(struct runtime_cgroups *g, const hierarchies *all, const char *store,
+			struct err **err)
 {
 	for (size_t i = 0; i < all->n; i++) {
 		if (all->v[i].unified || !has_word(all->v[i].options, "devices"))
@@ -219,7 +234,8 @@ static int open_devices(struct runtime_cgroups *g, const hierarchies *all, const
 		return g->devices_fd < 0 ? -1 : 0;
 	}
 	if (g->unified_fd < 0) {
-		err_set(err, ERR_UNSUPPORTED, "no control group can be made: without one, containers could open the host's devices");
+		err_set(err, ERR_UNSUPPORTED,
+			"no control group can be made: without one, containers could open the host's devices");
 		return err_hint(err, "mount /sys/fs/cgroup writable");
 	}
 	size_t n;
@@ -231,11 +247,16 @@ static int open_devices(struct runtime_cgroups *g, const hierarchies *all, const
 int runtime_cgroups_open(const char *store, struct runtime_cgroups *ret, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb mounts = { .max = TEXT_MAX }, self = { .max = TEXT_MAX };
-	if (io_read_file(AT_FDCWD, "/proc/self/mountinfo", &mounts, err) < 0 || io_read_file(AT_FDCWD, "/proc/self/cgroup", &self, err) < 0)
+	if (io_read_file(AT_FDCWD, "/proc/self/mountinfo", &mounts, err) < 0 ||
+	    io_read_file(AT_FDCWD, "/proc/self/cgroup", &self, err) < 0)
 		return -1;
 	hierarchies all = { 0 };
 	find_hierarchies(sb_str(&mounts), &all);
-	struct runtime_cgroups g = { .unified_fd = -1, .devices_fd = -1, .program_fd = -1, .oom_fd = -1, .only2 = all.n > 0 };
+	struct runtime_cgroups g = { .unified_fd = -1,
+				     .devices_fd = -1,
+				     .program_fd = -1,
+				     .oom_fd = -1,
+				     .only2 = all.n > 0 };
 	for (size_t i = 0; i < all.n; i++)
 		g.only2 &= all.v[i].unified;
 	open_unified(&g, &all, store);
@@ -266,7 +287,9 @@ void runtime_cgroups_release(struct runtime_cgroups *g)
 		mem_closep(&g->entries[i].fd);
 	}
 	free(g->entries);
-	*g = (struct runtime_cgroups){ .unified_fd = -1, .devices_fd = -1, .program_fd = -1, .oom_fd = -1 };
+	*g = (struct runtime_cgroups){
+		.unified_fd = -1, .devices_fd = -1, .program_fd = -1, .oom_fd = -1
+	};
 }
 
 static int make_group(int parent, const char *name, struct err **err)
@@ -277,20 +300,23 @@ static int make_group(int parent, const char *name, struct err **err)
 	return fd < 0 ? err_sys(err, "open control group '%s'", name) : fd;
 }
 
-int runtime_cgroups_make(const struct runtime_cgroups *g, const char *name, bool all, int *ret_fd, struct err **err)
+int runtime_cgroups_make(const struct runtime_cgroups *g, const char *name, bool all, int *ret_fd,
+			 struct err **err)
 {
 	if (g->unified_fd < 0) {
 		*ret_fd = -1;
 		return 0;
 	}
 	_cleanup_close_ int fd = make_group(g->unified_fd, name, err);
-	if (fd < 0 || (g->program_fd >= 0 && !all && runtime_device_attach(fd, g->program_fd, err) < 0))
+	if (fd < 0 ||
+	    (g->program_fd >= 0 && !all && runtime_device_attach(fd, g->program_fd, err) < 0))
 		return -1;
 	*ret_fd = STEAL_FD(fd);
 	return 0;
 }
 
-int runtime_cgroups_make_devices(const struct runtime_cgroups *g, const char *name, bool all, int *ret_fd, struct err **err)
+int runtime_cgroups_make_devices(const struct runtime_cgroups *g, const char *name, bool all,
+				 int *ret_fd, struct err **err)
 {
 	if (g->devices_fd < 0) {
 		*ret_fd = -1;
@@ -309,12 +335,14 @@ int runtime_cgroups_make_devices(const struct runtime_cgroups *g, const char *na
 }
 
 /* Made under another name and renamed with its rules in place: whoever finds it finds it whole. */
-int runtime_cgroups_share_devices(const struct runtime_cgroups *g, const char *name, int *ret_fd, struct err **err)
+int runtime_cgroups_share_devices(const struct runtime_cgroups *g, const char *name, int *ret_fd,
+				  struct err **err)
 {
 	*ret_fd = -1;
 	if (g->devices_fd < 0)
 		return 0;
-	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", name), *fresh = xasprintf("%s.%d", name, (int)getpid());
+	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", name),
+			    *fresh = xasprintf("%s.%d", name, (int)getpid());
 	for (int i = 0; i < 2; i++) {
 		*ret_fd = openat(g->devices_fd, procs, O_WRONLY | O_CLOEXEC);
 		if (*ret_fd >= 0)
@@ -361,7 +389,8 @@ int runtime_cgroup_bury(int group_fd, int timeout_ms, struct err **err)
 		if (!populated(group_fd))
 			break;
 		if (clock_mono_ns() > until)
-			return err_set(err, ERR_TIMEOUT, "wait for the processes of a control group to end");
+			return err_set(err, ERR_TIMEOUT,
+				       "wait for the processes of a control group to end");
 		poll(NULL, 0, wait_ms);
 	}
 	return 0;

@@ -12,9 +12,12 @@
 #include "base/vec.h"
 
 static const struct runtime_device_rule defaults[] = {
-	{ 'c', -1, -1, "m", true },    { 'b', -1, -1, "m", true },   { 'c', 1, 3, "rwm", true },   { 'c', 1, 5, "rwm", true },
-	{ 'c', 1, 7, "rwm", true },    { 'c', 1, 8, "rwm", true },   { 'c', 1, 9, "rwm", true },   { 'c', 5, 0, "rwm", true },
-	{ 'c', 5, 2, "rwm", true },    { 'c', 10, 200, "rwm", true }, { 'c', 136, -1, "rwm", true }, { 'c', 10, 229, "rwm", false },
+	{ 'c', -1, -1, "m", true },    { 'b', -1, -1, "m", true },
+	{ 'c', 1, 3, "rwm", true },    { 'c', 1, 5, "rwm", true },
+	{ 'c', 1, 7, "rwm", true },    { 'c', 1, 8, "rwm", true },
+	{ 'c', 1, 9, "rwm", true },    { 'c', 5, 0, "rwm", true },
+	{ 'c', 5, 2, "rwm", true },    { 'c', 10, 200, "rwm", true },
+	{ 'c', 136, -1, "rwm", true }, { 'c', 10, 229, "rwm", false },
 };
 
 const struct runtime_device_rule *runtime_device_rules(size_t *ret_n)
@@ -31,7 +34,8 @@ static int write_line(int dir, const char *name, const char *text, struct err **
 	return 0;
 }
 
-int runtime_device_write(int cgroup_fd, const struct runtime_device_rule *rules, size_t n, struct err **err)
+int runtime_device_write(int cgroup_fd, const struct runtime_device_rule *rules, size_t n,
+			 struct err **err)
 {
 	if (write_line(cgroup_fd, "devices.deny", "a", err) < 0)
 		return -1;
@@ -44,7 +48,8 @@ int runtime_device_write(int cgroup_fd, const struct runtime_device_rule *rules,
 			snprintf(major, sizeof(major), "%d", rules[i].major);
 		if (rules[i].minor >= 0)
 			snprintf(minor, sizeof(minor), "%d", rules[i].minor);
-		snprintf(line, sizeof(line), "%c %s:%s %s", rules[i].type, major, minor, rules[i].access);
+		snprintf(line, sizeof(line), "%c %s:%s %s", rules[i].type, major, minor,
+			 rules[i].access);
 		if (!rules[i].allow) {
 			if (write_line(cgroup_fd, "devices.deny", line, err) < 0)
 				return -1;
@@ -55,8 +60,12 @@ int runtime_device_write(int cgroup_fd, const struct runtime_device_rule *rules,
 	return 0;
 }
 
-#define INSN(c, d, s, o, i)                                                                                                    \
-	((struct bpf_insn){ .code = (uint8_t)(c), .dst_reg = (d), .src_reg = (s), .off = (int16_t)(o), .imm = (int32_t)(i) })
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){ .code = (uint8_t)(c),                                                  \
+			    .dst_reg = (d),                                                        \
+			    .src_reg = (s),                                                        \
+			    .off = (int16_t)(o),                                                   \
+			    .imm = (int32_t)(i) })
 
 typedef VEC(struct bpf_insn) insns;
 
@@ -77,14 +86,20 @@ static void add_rule(insns *p, const struct runtime_device_rule *r)
 	size_t jumps[4], n = 0;
 	int access = 0;
 	for (const char *a = r->access; *a; a++)
-		access |= *a == 'r' ? BPF_DEVCG_ACC_READ : *a == 'w' ? BPF_DEVCG_ACC_WRITE : BPF_DEVCG_ACC_MKNOD;
+		access |= *a == 'r' ? BPF_DEVCG_ACC_READ
+			: *a == 'w' ? BPF_DEVCG_ACC_WRITE
+				    : BPF_DEVCG_ACC_MKNOD;
 	if (r->type != 'a') {
 		jumps[n++] = p->n;
-		VEC_PUSH(p, INSN(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0, r->type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK));
+		VEC_PUSH(p,
+			 INSN(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0,
+			      r->type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK));
 	}
 	/* An allowing rule must cover all that is wanted, a denying one any part of it. */
 	VEC_PUSH(p, INSN(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_0, BPF_REG_3, 0, 0));
-	VEC_PUSH(p, INSN(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_0, 0, 0, r->allow ? ~access & 7 : access));
+	VEC_PUSH(p,
+		 INSN(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_0, 0, 0,
+		      r->allow ? ~access & 7 : access));
 	jumps[n++] = p->n;
 	VEC_PUSH(p, INSN(BPF_JMP | (r->allow ? BPF_JNE : BPF_JEQ) | BPF_K, BPF_REG_0, 0, 0, 0));
 	for (int i = 0; i < 2; i++) {

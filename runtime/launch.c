@@ -19,7 +19,8 @@
 
 extern const char runtime_helper_bytes[], runtime_helper_bytes_end[];
 
-/* The program in sealed memory: nothing on a disk can be reached through /proc/PID/exe of what runs it. */
+/* The program in sealed memory: nothing on a disk can be reached through /proc/PID/exe of what
+ * runs it. */
 static int helper_memfd(struct err **err)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
@@ -32,9 +33,12 @@ static int helper_memfd(struct err **err)
 		fd = memfd_create("cbuild", flags);
 	if (fd < 0) {
 		err_sys(err, "make the helper's program in memory");
-		return (*err)->sys == EACCES ? err_hint(err, "the sysctl vm.memfd_noexec=2 forbids it") : -1;
+		return (*err)->sys == EACCES
+			? err_hint(err, "the sysctl vm.memfd_noexec=2 forbids it")
+			: -1;
 	}
-	if (io_write_full(fd, runtime_helper_bytes, (size_t)(runtime_helper_bytes_end - runtime_helper_bytes)) < 0)
+	if (io_write_full(fd, runtime_helper_bytes,
+			  (size_t)(runtime_helper_bytes_end - runtime_helper_bytes)) < 0)
 		return err_sys(err, "write the helper's program into memory");
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
 		return err_sys(err, "seal the helper's program");
@@ -50,16 +54,24 @@ int runtime_helper_start(pid_t *ret_pid, int *ret_socket, struct err **err)
 	if (program < 0)
 		return -1;
 	static const char *const argv[] = { "cbuild-spawner", NULL }, *const envp[] = { NULL };
-	struct proc_options o = { .argv = argv, .envp = envp, .exec_fd = program, .fds = { -1, -1, -1 }, .keep_fd = theirs, .new_session = true };
+	struct proc_options o = { .argv = argv,
+				  .envp = envp,
+				  .exec_fd = program,
+				  .fds = { -1, -1, -1 },
+				  .keep_fd = theirs,
+				  .new_session = true };
 	if (proc_start(&o, ret_pid, NULL, err) < 0)
 		return -1;
 	*ret_socket = STEAL_FD(ours);
 	return 0;
 }
 
-int runtime_helper_hello(int sock, const struct runtime_cgroups *g, int devices_fd, struct err **err)
+int runtime_helper_hello(int sock, const struct runtime_cgroups *g, int devices_fd,
+			 struct err **err)
 {
-	struct proto_hello h = { .cgroup2 = g->only2, .devices_fd = PROTO_NO_FD, .parent_fd = PROTO_NO_FD };
+	struct proto_hello h = { .cgroup2 = g->only2,
+				 .devices_fd = PROTO_NO_FD,
+				 .parent_fd = PROTO_NO_FD };
 	int fds[PROTO_MAX_FDS];
 	uint32_t n = 0;
 	if (devices_fd >= 0) {
@@ -74,7 +86,9 @@ int runtime_helper_hello(int sock, const struct runtime_cgroups *g, int devices_
 	for (size_t i = 0; i < g->n_entries && n < PROTO_MAX_FDS; i++) {
 		const struct runtime_cgroup_entry *e = &g->entries[i];
 		struct proto_cgroup *c = &h.cgroups[h.n_cgroups++];
-		*c = (struct proto_cgroup){ .name = e->name, .link = e->link ? e->link : "", .fd = e->link ? PROTO_NO_FD : n };
+		*c = (struct proto_cgroup){ .name = e->name,
+					    .link = e->link ? e->link : "",
+					    .fd = e->link ? PROTO_NO_FD : n };
 		if (!e->link)
 			fds[n++] = e->fd;
 	}

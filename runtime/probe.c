@@ -11,7 +11,8 @@ bool runtime_kernel_hides(unsigned major, unsigned minor)
 {
 	const char *text = getenv("CBUILD_TEST_KERNEL");
 	unsigned a, b;
-	return text && sscanf(text, "%u.%u", &a, &b) == 2 && (a < major || (a == major && b < minor));
+	return text && sscanf(text, "%u.%u", &a, &b) == 2 &&
+		(a < major || (a == major && b < minor));
 }
 
 uint32_t runtime_cap_last(void)

@@ -25,7 +25,8 @@ static int boot_id(struct sb *ret, struct err **err)
 	return 0;
 }
 
-/* 0 when it cannot be read: the process is gone. The name in field 2 may hold anything: counted from the last bracket. */
+/* 0 when it cannot be read: the process is gone. The name in field 2 may hold anything: counted
+ * from the last bracket. */
 static uint64_t start_time(pid_t pid)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
@@ -40,13 +41,16 @@ static uint64_t start_time(pid_t pid)
 	return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-int runtime_record_make(int steps_fd, const char *name, const char *group, const char *devices, struct err **err)
+int runtime_record_make(int steps_fd, const char *name, const char *group, const char *devices,
+			struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb boot = { 0 }, text = { 0 };
 	if (boot_id(&boot, err) < 0)
 		return -1;
 	sb_printf(&text, "%s %s %s\n", sb_c(&boot), group ? group : "-", devices ? devices : "-");
-	_cleanup_close_ int fd = openat(steps_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND, 0600);
+	_cleanup_close_ int fd =
+		openat(steps_fd, name,
+		       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND, 0600);
 	if (fd < 0 || io_write_full(fd, text.p, text.n) < 0)
 		return err_sys(err, "write record 'steps/%s'", name);
 	return STEAL_FD(fd);
@@ -67,7 +71,8 @@ static char *path_field(struct str *line)
 	return f.n && !str_eq(f, STR("-")) ? str_dup(f) : NULL;
 }
 
-int runtime_record_read(int steps_fd, const char *name, struct runtime_record *ret, struct err **err)
+int runtime_record_read(int steps_fd, const char *name, struct runtime_record *ret,
+			struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb b = { .max = RECORD_MAX };
 	if (io_read_file(steps_fd, name, &b, err) < 0)
@@ -81,7 +86,8 @@ int runtime_record_read(int steps_fd, const char *name, struct runtime_record *r
 	ret->devices = path_field(&line);
 	int64_t n;
 	_cleanup_(err_dropp) struct err *e = NULL;
-	if (str_cut(text, '\n', &line, &text) && str_cut(line, ' ', &pid, &line) && !str_int(pid, 2, INT32_MAX, &n, &e)) {
+	if (str_cut(text, '\n', &line, &text) && str_cut(line, ' ', &pid, &line) &&
+	    !str_int(pid, 2, INT32_MAX, &n, &e)) {
 		ret->pid = (pid_t)n;
 		ret->start = strtoull(line.p, NULL, 10);
 	}
@@ -107,7 +113,8 @@ static int bury_group(const char *path, int timeout_ms, struct err **err)
 	return runtime_cgroup_bury(fd, timeout_ms, err);
 }
 
-/* By its pidfd, and only if that is still the process which was recorded: the number may have been given again. */
+/* By its pidfd, and only if that is still the process which was recorded: the number may have
+ * been given again. */
 static int bury_pid(pid_t pid, uint64_t start, int timeout_ms, struct err **err)
 {
 	_cleanup_close_ int fd = sys_pidfd_open(pid);
@@ -124,19 +131,23 @@ static int bury_pid(pid_t pid, uint64_t start, int timeout_ms, struct err **err)
 /* Zombies may keep it busy until somebody reaps them. An empty group that stays hurts nobody. */
 static void remove_group(const char *path)
 {
-	for (int wait_ms = 1; strstr(path, "/cbuild/") && rmdir(path) < 0 && errno == EBUSY && wait_ms <= 512; wait_ms *= 2)
+	for (int wait_ms = 1;
+	     strstr(path, "/cbuild/") && rmdir(path) < 0 && errno == EBUSY && wait_ms <= 512;
+	     wait_ms *= 2)
 		poll(NULL, 0, wait_ms);
 }
 
 /* 1 with a record of this boot, 0 when there is nothing to kill. */
-static int read_current(int steps_fd, const char *name, struct runtime_record *ret, struct err **err)
+static int read_current(int steps_fd, const char *name, struct runtime_record *ret,
+			struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(sb_releasep) struct sb boot = { 0 };
 	if (boot_id(&boot, err) < 0)
 		return -1;
 	if (runtime_record_read(steps_fd, name, ret, &e) < 0)
-		return e->code == ERR_NOT_FOUND || e->code == ERR_INVALID ? 0 : err_move(err, STEAL(e));
+		return e->code == ERR_NOT_FOUND || e->code == ERR_INVALID ? 0
+									  : err_move(err, STEAL(e));
 	return ret->boot && !strcmp(ret->boot, sb_c(&boot));
 }
 
@@ -170,5 +181,7 @@ int runtime_record_bury(int steps_fd, const char *name, int timeout_ms, struct e
 	runtime_record_release(&r);
 	if (got < 0)
 		return -1;
-	return unlinkat(steps_fd, name, 0) < 0 && errno != ENOENT ? err_sys(err, "remove record 'steps/%s'", name) : 0;
+	return unlinkat(steps_fd, name, 0) < 0 && errno != ENOENT
+		? err_sys(err, "remove record 'steps/%s'", name)
+		: 0;
 }

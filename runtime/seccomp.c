@@ -13,31 +13,33 @@
 #include "runtime/syscalls.h"
 
 enum {
-	PRIVATE = 0x0f0000,           /* arm has six calls of its own up here */
+	PRIVATE = 0x0f0000, /* arm has six calls of its own up here */
 	N_PRIVATE = 16,
 	N_NUMBERS = RUNTIME_SYSCALL_NEWEST + 1,
 	CHAIN_RULES = 8,
 	MAX_INSNS = 4096,
-	NEAR = 255,                   /* how far a conditional jump reaches */
+	NEAR = 255, /* how far a conditional jump reaches */
 };
 
-/* The rules that one call has to pass, by index in the profile, in order. Calls with equal chains share one. */
+/* The rules that one call has to pass, by index in the profile, in order. Calls with equal
+ * chains share one. */
 struct chain {
 	uint16_t rules[CHAIN_RULES];
 	unsigned n;
-	bool closed;                  /* the last one always passes */
+	bool closed; /* the last one always passes */
 };
 
 /* From this number on (to the next run's) calls are treated alike. */
 struct run {
 	uint32_t first;
-	bool unknown;                 /* ENOSYS */
+	bool unknown; /* ENOSYS */
 	unsigned chain;
 };
 
 struct builder {
 	const struct seccomp_rule *rules;
-	VEC(int) places;              /* of all names of all rules in the table of numbers, looked up once for all architectures */
+	VEC(int)
+	places; /* of all names of all rules in the table of numbers, looked up once for all architectures */
 	VEC(struct chain) chains;
 	VEC(struct run) runs;
 	VEC(struct sock_filter) out;
@@ -56,7 +58,8 @@ static unsigned chain_with(struct builder *b, unsigned at, unsigned rule)
 	c.rules[c.n++] = (uint16_t)rule;
 	c.closed = !b->rules[rule].n_tests;
 	for (unsigned i = 0; i < b->chains.n; i++)
-		if (b->chains.v[i].n == c.n && !memcmp(b->chains.v[i].rules, c.rules, c.n * sizeof(*c.rules)))
+		if (b->chains.v[i].n == c.n &&
+		    !memcmp(b->chains.v[i].rules, c.rules, c.n * sizeof(*c.rules)))
 			return i;
 	VEC_PUSH(&b->chains, c);
 	return (unsigned)b->chains.n - 1;
@@ -78,7 +81,8 @@ static void make_runs(struct builder *b, size_t n_rules, uint64_t caps, enum run
 	const int *place = b->places.v;
 	for (unsigned i = 0; i < n_rules; i++) {
 		const struct seccomp_rule *r = &b->rules[i];
-		bool holds = (caps & r->with) == r->with && !(caps & r->without) && (!r->archs || r->archs >> arch & 1);
+		bool holds = (caps & r->with) == r->with && !(caps & r->without) &&
+			(!r->archs || r->archs >> arch & 1);
 		for (const char *const *name = r->names; *name; name++) {
 			int32_t nr = holds ? runtime_syscall_at(*place, arch) : -1;
 			place++;
@@ -91,7 +95,9 @@ static void make_runs(struct builder *b, size_t n_rules, uint64_t caps, enum run
 		add_run(b, (struct run){ .first = nr, .chain = chain_of[nr] });
 	add_run(b, (struct run){ .first = N_NUMBERS, .unknown = true });
 	for (uint32_t i = 0; i < N_PRIVATE; i++) {
-		struct run r = { .first = PRIVATE + i, .unknown = !chain_of[N_NUMBERS + i], .chain = chain_of[N_NUMBERS + i] };
+		struct run r = { .first = PRIVATE + i,
+				 .unknown = !chain_of[N_NUMBERS + i],
+				 .chain = chain_of[N_NUMBERS + i] };
 		add_run(b, r);
 	}
 	add_run(b, (struct run){ .first = PRIVATE + N_PRIVATE, .unknown = true });
@@ -101,7 +107,9 @@ static void make_runs(struct builder *b, size_t n_rules, uint64_t caps, enum run
 
 static void emit(struct builder *b, unsigned code, uint32_t k, unsigned jt, unsigned jf)
 {
-	VEC_PUSH(&b->out, ((struct sock_filter){ .code = (uint16_t)code, .jt = (uint8_t)jt, .jf = (uint8_t)jf, .k = k }));
+	VEC_PUSH(&b->out,
+		 ((struct sock_filter){
+			 .code = (uint16_t)code, .jt = (uint8_t)jt, .jf = (uint8_t)jf, .k = k }));
 }
 
 static void emit_load(struct builder *b, size_t offset)
@@ -114,10 +122,12 @@ static void emit_return(struct builder *b, uint32_t action)
 	emit(b, BPF_RET | BPF_K, action, 0, 0);
 }
 
-/* A test falls through to the return of its rule, or jumps beyond it to where the next rule begins. */
+/* A test falls through to the return of its rule, or jumps beyond it to where the next rule
+ * begins. */
 static void emit_test(struct builder *b, const struct seccomp_test *t, uint32_t action)
 {
-	/* The lower half of an argument: first in memory on the machines that we have tables for, all little-endian. */
+	/* The lower half of an argument: first in memory on the machines that we have tables
+	 * for, all little-endian. */
 	emit_load(b, offsetof(struct seccomp_data, args) + t->index * sizeof(uint64_t));
 	switch (t->op) {
 	case SECCOMP_EQ:
@@ -155,7 +165,8 @@ static void emit_leaf(struct builder *b, const struct run *r)
 		emit_return(b, SECCOMP_PROFILE_DEFAULT);
 }
 
-/* The search over runs [from, to): the number is in the accumulator; the left half follows the comparison, the right one that. */
+/* The search over runs [from, to): the number is in the accumulator; the left half follows the
+ * comparison, the right one that. */
 static void emit_search(struct builder *b, size_t from, size_t to)
 {
 	if (to - from == 1) {
@@ -169,16 +180,19 @@ static void emit_search(struct builder *b, size_t from, size_t to)
 	if (left <= NEAR) {
 		b->out.v[at].jt = (uint8_t)left;
 	} else {
-		/* Too far: a long jump between the comparison and the left half, which does not mind being moved. */
+		/* Too far: a long jump between the comparison and the left half, which does not
+		 * mind being moved. */
 		emit(b, 0, 0, 0, 0);
 		memmove(&b->out.v[at + 2], &b->out.v[at + 1], left * sizeof(*b->out.v));
 		b->out.v[at].jf = 1;
-		b->out.v[at + 1] = (struct sock_filter){ .code = BPF_JMP | BPF_JA, .k = (uint32_t)left };
+		b->out.v[at + 1] =
+			(struct sock_filter){ .code = BPF_JMP | BPF_JA, .k = (uint32_t)left };
 	}
 	emit_search(b, middle, to);
 }
 
-/* Falls through unless the accumulator has the property; then what the caller emits until close_skip() is not skipped. */
+/* Falls through unless the accumulator has the property; then what the caller emits until
+ * close_skip() is not skipped. */
 static size_t open_skip(struct builder *b, unsigned jump, uint32_t k)
 {
 	emit(b, BPF_JMP | jump | BPF_K, k, 1, 0);
@@ -218,7 +232,8 @@ static void emit_all(struct builder *b, size_t n_rules, uint64_t caps, enum runt
 	emit_return(b, SECCOMP_RET_KILL_PROCESS);
 }
 
-struct sock_filter *runtime_seccomp_build(const struct seccomp_rule *rules, size_t n_rules, uint64_t caps, enum runtime_machine machine,
+struct sock_filter *runtime_seccomp_build(const struct seccomp_rule *rules, size_t n_rules,
+					  uint64_t caps, enum runtime_machine machine,
 					  size_t *ret_n, struct err **err)
 {
 	struct builder b = { .rules = rules };
@@ -230,7 +245,8 @@ struct sock_filter *runtime_seccomp_build(const struct seccomp_rule *rules, size
 	VEC_RELEASE(&b.chains);
 	VEC_RELEASE(&b.runs);
 	if (b.out.n > MAX_INSNS) {
-		err_set(err, ERR_LIMIT, "a system call filter of %zu instructions: at most %d", b.out.n, MAX_INSNS);
+		err_set(err, ERR_LIMIT, "a system call filter of %zu instructions: at most %d",
+			b.out.n, MAX_INSNS);
 		VEC_RELEASE(&b.out);
 		return NULL;
 	}

@@ -29,11 +29,12 @@ enum { BURY_MS = 10 * 1000 };
 struct spawner {
 	int socket;
 	pid_t pid;
-	int steps_fd;                 /* the folder of records */
-	char *group, *record;         /* run.<lease>: its devices cgroup; <lease>.spawner */
+	int steps_fd;         /* the folder of records */
+	char *group, *record; /* run.<lease>: its devices cgroup; <lease>.spawner */
 	struct runtime_cgroups cgroups;
 	uint32_t cap_last;
-	pthread_mutex_t lock;         /* over the filter of the last request, which most often serves the next */
+	pthread_mutex_t
+		lock; /* over the filter of the last request, which most often serves the next */
 	struct sock_filter *filter;
 	size_t n_filter;
 	uint64_t filter_caps;
@@ -41,16 +42,17 @@ struct spawner {
 
 struct process {
 	int answer_fd;
-	pthread_mutex_t lock;         /* over pidfd and cgroup_fd: killing is for any thread */
+	pthread_mutex_t lock; /* over pidfd and cgroup_fd: killing is for any thread */
 	int pidfd, cgroup_fd;
 	bool killed, ended;
-	/* What is removed from where at the end. Its group goes by the helper, unless that is gone. */
+	/* What is removed from where at the end. Its group goes by the helper, unless that is
+	 * gone. */
 	int steps_fd, groups_fd, devices_fd;
 	char *record, *group, *devices_group;
-	int oom_fd;                   /* see runtime_cgroups; and its count at the start */
+	int oom_fd; /* see runtime_cgroups; and its count at the start */
 	int64_t oom_kills;
 	struct runtime_stubs *stubs;
-	struct err *failed;           /* told by the child before it ended */
+	struct err *failed; /* told by the child before it ended */
 };
 
 static int open_steps(int run_fd, struct err **err)
@@ -69,11 +71,16 @@ static int start(struct spawner *s, const struct spawner_options *o, struct err 
 		return -1;
 	if (runtime_cgroups_open(o->store, &s->cgroups, err) < 0)
 		return -1;
-	_cleanup_free_ char *path = s->cgroups.devices_fd < 0 ? NULL : xasprintf("%s/%s", s->cgroups.devices_path, s->group);
-	_cleanup_close_ int record = runtime_record_make(s->steps_fd, s->record, NULL, path, err), devices = -1;
-	if (record < 0 || runtime_cgroups_make_devices(&s->cgroups, s->group, false, &devices, err) < 0)
+	_cleanup_free_ char *path = s->cgroups.devices_fd < 0
+		? NULL
+		: xasprintf("%s/%s", s->cgroups.devices_path, s->group);
+	_cleanup_close_ int record = runtime_record_make(s->steps_fd, s->record, NULL, path, err),
+			    devices = -1;
+	if (record < 0 ||
+	    runtime_cgroups_make_devices(&s->cgroups, s->group, false, &devices, err) < 0)
 		return -1;
-	if (runtime_helper_start(&s->pid, &s->socket, err) < 0 || runtime_record_add(record, s->pid, err) < 0)
+	if (runtime_helper_start(&s->pid, &s->socket, err) < 0 ||
+	    runtime_record_add(record, s->pid, err) < 0)
 		return -1;
 	return runtime_helper_hello(s->socket, &s->cgroups, devices, err);
 }
@@ -85,7 +92,8 @@ struct spawner *runtime_spawner_start(const struct spawner_options *o, struct er
 	pthread_mutex_init(&s->lock, NULL);
 	s->group = xasprintf("run.%s", o->lease);
 	s->record = xasprintf("%s.spawner", o->lease);
-	s->cgroups.unified_fd = s->cgroups.devices_fd = s->cgroups.program_fd = s->cgroups.oom_fd = -1;
+	s->cgroups.unified_fd = s->cgroups.devices_fd = s->cgroups.program_fd = s->cgroups.oom_fd =
+		-1;
 	if (start(s, o, err) < 0) {
 		runtime_spawner_stop(s);
 		return NULL;
@@ -119,14 +127,18 @@ void runtime_spawner_stop(struct spawner *s)
 
 /* ---- a request */
 
-static int add_groups(const struct spawner *s, struct runtime_request *q, const struct runtime_spec *spec, struct process *p, struct err **err)
+static int add_groups(const struct spawner *s, struct runtime_request *q,
+		      const struct runtime_spec *spec, struct process *p, struct err **err)
 {
 	if (!spec->cgroup) {
 		if (spec->privileged_sys)
-			return err_set(err, ERR_INVALID, "a process with all devices needs a control group of its own");
+			return err_set(
+				err, ERR_INVALID,
+				"a process with all devices needs a control group of its own");
 		return 0;
 	}
-	if (runtime_cgroups_make(&s->cgroups, spec->cgroup, spec->privileged_sys, &p->cgroup_fd, err) < 0)
+	if (runtime_cgroups_make(&s->cgroups, spec->cgroup, spec->privileged_sys, &p->cgroup_fd,
+				 err) < 0)
 		return -1;
 	q->run.cgroup_fd = runtime_request_fd(q, p->cgroup_fd);
 	q->run.cgroup_name = p->cgroup_fd >= 0 ? spec->cgroup : "";
@@ -171,7 +183,8 @@ static int make_stubs(struct process *p, const struct runtime_spec *spec, struct
 	return r;
 }
 
-static void lend_filter(struct spawner *s, struct runtime_request *q, const struct runtime_spec *spec)
+static void lend_filter(struct spawner *s, struct runtime_request *q,
+			const struct runtime_spec *spec)
 {
 	pthread_mutex_lock(&s->lock);
 	if (spec->seccomp && s->filter && s->filter_caps == spec->caps.bounding) {
@@ -181,7 +194,8 @@ static void lend_filter(struct spawner *s, struct runtime_request *q, const stru
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void keep_filter(struct spawner *s, const struct runtime_request *q, const struct runtime_spec *spec)
+static void keep_filter(struct spawner *s, const struct runtime_request *q,
+			const struct runtime_spec *spec)
 {
 	pthread_mutex_lock(&s->lock);
 	if (spec->seccomp && (!s->filter || s->filter_caps != spec->caps.bounding)) {
@@ -193,7 +207,8 @@ static void keep_filter(struct spawner *s, const struct runtime_request *q, cons
 	pthread_mutex_unlock(&s->lock);
 }
 
-static int fill(struct spawner *s, struct runtime_request *q, const struct runtime_spec *spec, struct process *p, struct err **err)
+static int fill(struct spawner *s, struct runtime_request *q, const struct runtime_spec *spec,
+		struct process *p, struct err **err)
 {
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -209,8 +224,11 @@ static int fill(struct spawner *s, struct runtime_request *q, const struct runti
 	keep_filter(s, q, spec);
 	if (!spec->record)
 		return 0;
-	_cleanup_free_ char *group = p->cgroup_fd >= 0 ? xasprintf("%s/%s", s->cgroups.unified_path, spec->cgroup) : NULL;
-	_cleanup_free_ char *devices = p->devices_group ? xasprintf("%s/%s", s->cgroups.devices_path, spec->cgroup) : NULL;
+	_cleanup_free_ char *group = p->cgroup_fd >= 0
+		? xasprintf("%s/%s", s->cgroups.unified_path, spec->cgroup)
+		: NULL;
+	_cleanup_free_ char *devices =
+		p->devices_group ? xasprintf("%s/%s", s->cgroups.devices_path, spec->cgroup) : NULL;
 	int record = runtime_record_make(s->steps_fd, spec->record, group, devices, err);
 	if (record < 0)
 		return -1;
@@ -234,10 +252,16 @@ static bool finish(struct process *p)
 	return killed;
 }
 
-int runtime_spawn(struct spawner *s, const struct runtime_spec *spec, struct process **ret, struct err **err)
+int runtime_spawn(struct spawner *s, const struct runtime_spec *spec, struct process **ret,
+		  struct err **err)
 {
 	struct process *p = xcalloc(1, sizeof(*p));
-	*p = (struct process){ .answer_fd = -1, .pidfd = -1, .cgroup_fd = -1, .groups_fd = -1, .devices_fd = -1, .oom_fd = -1 };
+	*p = (struct process){ .answer_fd = -1,
+			       .pidfd = -1,
+			       .cgroup_fd = -1,
+			       .groups_fd = -1,
+			       .devices_fd = -1,
+			       .oom_fd = -1 };
 	p->steps_fd = fcntl(s->steps_fd, F_DUPFD_CLOEXEC, 3);
 	if (s->cgroups.oom_fd >= 0 && !s->cgroups.memory_events)
 		p->oom_fd = fcntl(s->cgroups.oom_fd, F_DUPFD_CLOEXEC, 3);
@@ -269,7 +293,8 @@ int runtime_process_fd(const struct process *p)
 
 static void kill_locked(struct process *p)
 {
-	_cleanup_close_ int fd = p->cgroup_fd < 0 ? -1 : openat(p->cgroup_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		p->cgroup_fd < 0 ? -1 : openat(p->cgroup_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
 	if ((fd < 0 || write(fd, "1", 1) != 1) && p->pidfd >= 0)
 		sys_pidfd_send_signal(p->pidfd, SIGKILL);
 }
@@ -294,7 +319,8 @@ static void started(struct process *p, struct proto_message *m)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* The helper is gone without a word: nothing of the process may be left when its root is looked at. */
+/* The helper is gone without a word: nothing of the process may be left when its root is looked
+ * at. */
 static void bury(struct process *p)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
@@ -308,11 +334,14 @@ static void bury(struct process *p)
 	}
 	if (p->cgroup_fd >= 0 && runtime_cgroup_bury(p->cgroup_fd, BURY_MS, &e) < 0)
 		err_drop(&e);
-	for (int wait_ms = 1; p->group && unlinkat(p->groups_fd, p->group, AT_REMOVEDIR) < 0 && errno == EBUSY && wait_ms <= 64; wait_ms *= 2)
+	for (int wait_ms = 1; p->group && unlinkat(p->groups_fd, p->group, AT_REMOVEDIR) < 0 &&
+	     errno == EBUSY && wait_ms <= 64;
+	     wait_ms *= 2)
 		poll(NULL, 0, wait_ms);
 }
 
-static int ended(struct process *p, const struct proto_message *m, struct runtime_exit *ret, struct err **err)
+static int ended(struct process *p, const struct proto_message *m, struct runtime_exit *ret,
+		 struct err **err)
 {
 	struct proto_exit e;
 	if (proto_exit_get(m, &e, err) < 0)
@@ -321,10 +350,15 @@ static int ended(struct process *p, const struct proto_message *m, struct runtim
 	if (p->failed)
 		return err_move(err, STEAL(p->failed));
 	/* Of a group that others share only a death by SIGKILL while the count rose is a sign. */
-	if (e.status == 128 + SIGKILL && !killed && runtime_cgroups_oom_kills(p->oom_fd) > p->oom_kills)
+	if (e.status == 128 + SIGKILL && !killed &&
+	    runtime_cgroups_oom_kills(p->oom_fd) > p->oom_kills)
 		e.oom = true;
-	*ret = (struct runtime_exit){ .status = e.status, .signaled = e.signaled, .oom = e.oom, .user_us = e.user_us,
-				      .system_us = e.system_us, .max_rss_kib = e.max_rss_kib };
+	*ret = (struct runtime_exit){ .status = e.status,
+				      .signaled = e.signaled,
+				      .oom = e.oom,
+				      .user_us = e.user_us,
+				      .system_us = e.system_us,
+				      .max_rss_kib = e.max_rss_kib };
 	return 1;
 }
 

@@ -13,9 +13,9 @@
 
 /* What was missing below one folder. */
 struct made {
-	int parent;                     /* O_PATH */
+	int parent; /* O_PATH */
 	char *rest;
-	struct timespec before, after;  /* mtime of the parent around the making */
+	struct timespec before, after; /* mtime of the parent around the making */
 };
 
 struct runtime_stubs {
@@ -33,7 +33,8 @@ static bool same(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-static int make(struct runtime_stubs *s, int root_fd, const struct runtime_stub *t, struct err **err)
+static int make(struct runtime_stubs *s, int root_fd, const struct runtime_stub *t,
+		struct err **err)
 {
 	struct inroot w;
 	if (inroot_walk(root_fd, t->target, &w) < 0)
@@ -51,7 +52,8 @@ static int make(struct runtime_stubs *s, int root_fd, const struct runtime_stub 
 	return 0;
 }
 
-struct runtime_stubs *runtime_stubs_make(int root_fd, const struct runtime_stub *v, size_t n, struct err **err)
+struct runtime_stubs *runtime_stubs_make(int root_fd, const struct runtime_stub *v, size_t n,
+					 struct err **err)
 {
 	struct runtime_stubs *s = xcalloc(1, sizeof(*s));
 	for (size_t i = 0; i < n; i++)
@@ -72,7 +74,8 @@ static bool remove_leaf(int dir, const char *name)
 	return S_ISREG(st.st_mode) && !st.st_size && !unlinkat(dir, name, 0);
 }
 
-/* The components of `rest` from the last to the first; no link that the step put in their place is followed. */
+/* The components of `rest` from the last to the first; no link that the step put in their place
+ * is followed. */
 static bool remove_rest(int dir, const char *rest)
 {
 	char name[NAME_MAX + 1];
@@ -85,7 +88,8 @@ static bool remove_rest(int dir, const char *rest)
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
 		return false;
 	if (*rest) {
-		_cleanup_close_ int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		_cleanup_close_ int fd =
+			openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0 || !remove_rest(fd, rest))
 			return false;
 	}
@@ -101,7 +105,8 @@ void runtime_stubs_remove(struct runtime_stubs *s)
 		struct timespec now = mtime(m->parent);
 		/* A part of it may have gone even where the whole did not. */
 		remove_rest(m->parent, m->rest);
-		struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, same(now, m->after) ? m->before : now };
+		struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
+					     same(now, m->after) ? m->before : now };
 		utimensat(m->parent, "", times, AT_EMPTY_PATH);
 		close(m->parent);
 		free(m->rest);

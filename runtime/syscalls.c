@@ -1,6 +1,7 @@
 /*
- * The numbers of system calls by name: x86_64, i386, x32 (without its bit 30), aarch64, arm; -1 where an architecture has none. Sorted
- * by name. From 424 on one number serves all, so that a new call is one line.
+ * The numbers of system calls by name: x86_64, i386, x32 (without its bit 30), aarch64, arm; -1
+ * where an architecture has none. Sorted by name. From 424 on one number serves all, so that a new
+ * call is one line.
  */
 #include "runtime/syscalls.h"
 
@@ -11,7 +12,10 @@ static const struct row {
 	const char *name;
 	int32_t number[RUNTIME_ARCHS];
 } rows[] = {
-#define SAME(n) { n, n, n, n, n }
+#define SAME(n)                                                                                    \
+	{                                                                                          \
+		n, n, n, n, n                                                                      \
+	}
 	{ "_llseek", { -1, 140, -1, -1, 140 } },
 	{ "_newselect", { -1, 142, -1, -1, 142 } },
 	{ "_sysctl", { 156, 149, -1, -1, 149 } },
@@ -505,7 +509,8 @@ static int compare(const void *name, const void *row)
 
 int runtime_syscall_find(const char *name)
 {
-	const struct row *r = bsearch(name, rows, sizeof(rows) / sizeof(*rows), sizeof(*rows), compare);
+	const struct row *r =
+		bsearch(name, rows, sizeof(rows) / sizeof(*rows), sizeof(*rows), compare);
 	return r ? (int)(r - rows) : -1;
 }
 

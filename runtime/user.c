@@ -30,20 +30,23 @@ void runtime_user_release(struct runtime_user *u)
 	*u = (struct runtime_user){ 0 };
 }
 
-/* The whole file, found inside the root; absent is empty. It is opened only when it is known to be a regular one: a fifo would block, a
- * device could do anything. */
+/* The whole file, found inside the root; absent is empty. It is opened only when it is known to
+ * be a regular one: a fifo would block, a device could do anything. */
 static int read_file(int root_fd, const char *path, struct sb *ret, struct err **err)
 {
 	_cleanup_close_ int at = path_open_in(root_fd, path, O_PATH, 0);
 	struct stat st;
 	if (at < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, "open '/%s' in the image", path);
+		return errno == ENOENT || errno == ENOTDIR
+			? 0
+			: err_sys(err, "open '/%s' in the image", path);
 	if (fstat(at, &st) < 0)
 		return err_sys(err, "look at '/%s' in the image", path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, ERR_INVALID, "'/%s' in the image is not a regular file", path);
 	if (st.st_size > FILE_MAX)
-		return err_set(err, ERR_LIMIT, "'/%s' in the image is longer than %d bytes", path, FILE_MAX);
+		return err_set(err, ERR_LIMIT, "'/%s' in the image is longer than %d bytes", path,
+			       FILE_MAX);
 	char self[32];
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
 	_cleanup_close_ int fd = open(self, O_RDONLY | O_CLOEXEC);
@@ -133,7 +136,9 @@ static void split(struct str text, struct str *user, struct str *group)
 
 static int check_range(int64_t id, struct err **err)
 {
-	return id > ID_MAX ? err_set(err, ERR_INVALID, "uids and gids must be in range 0-2147483647") : 0;
+	return id > ID_MAX
+		? err_set(err, ERR_INVALID, "uids and gids must be in range 0-2147483647")
+		: 0;
 }
 
 /* Digits only, of whatever size: 1 with *ret, 0 for a name, -1 out of range. */
@@ -153,7 +158,8 @@ static int numeric(struct str s, uint32_t *ret, struct err **err)
 	return 1;
 }
 
-static int find_user(struct str passwd, struct str user, struct runtime_user *ret, struct str *ret_name, struct err **err)
+static int find_user(struct str passwd, struct str user, struct runtime_user *ret,
+		     struct str *ret_name, struct err **err)
 {
 	uint32_t uid = 0;
 	int by_number = user.n ? numeric(user, &uid, err) : 1;
@@ -172,13 +178,16 @@ static int find_user(struct str passwd, struct str user, struct runtime_user *re
 		return 0;
 	}
 	if (!by_number)
-		return err_set(err, ERR_NOT_FOUND, "unable to find user %.*s: no matching entries in passwd file", STR_ARG(user));
+		return err_set(err, ERR_NOT_FOUND,
+			       "unable to find user %.*s: no matching entries in passwd file",
+			       STR_ARG(user));
 	ret->uid = uid;
 	ret->home = xstrdup("/");
 	return 0;
 }
 
-static int find_group(struct str groups, struct str group, struct runtime_user *ret, struct err **err)
+static int find_group(struct str groups, struct str group, struct runtime_user *ret,
+		      struct err **err)
 {
 	int by_number = numeric(group, &ret->gid, err);
 	if (by_number)
@@ -189,10 +198,13 @@ static int find_group(struct str groups, struct str group, struct runtime_user *
 			ret->gid = e.gid;
 			return check_range(e.gid, err);
 		}
-	return err_set(err, ERR_NOT_FOUND, "unable to find group %.*s: no matching entries in group file", STR_ARG(group));
+	return err_set(err, ERR_NOT_FOUND,
+		       "unable to find group %.*s: no matching entries in group file",
+		       STR_ARG(group));
 }
 
-static int add_groups(struct str groups, struct str name, struct runtime_user *ret, struct err **err)
+static int add_groups(struct str groups, struct str name, struct runtime_user *ret,
+		      struct err **err)
 {
 	VEC(gid_t) v = { 0 };
 	struct group_entry e;
@@ -200,7 +212,9 @@ static int add_groups(struct str groups, struct str name, struct runtime_user *r
 	while (!r && next_group(&groups, &e)) {
 		if (e.gid == ret->gid || !is_member(e.members, name))
 			continue;
-		r = v.n == GROUPS_MAX ? err_set(err, ERR_LIMIT, "the user is in more than %d groups", GROUPS_MAX) : check_range(e.gid, err);
+		r = v.n == GROUPS_MAX
+			? err_set(err, ERR_LIMIT, "the user is in more than %d groups", GROUPS_MAX)
+			: check_range(e.gid, err);
 		VEC_PUSH(&v, e.gid);
 	}
 	ret->groups = v.v;
@@ -213,19 +227,22 @@ static int find(int root_fd, struct str text, struct runtime_user *ret, struct e
 	struct str user, group, name = { 0 };
 	split(text, &user, &group);
 	_cleanup_(sb_releasep) struct sb passwd = { 0 }, groups = { 0 };
-	if (read_file(root_fd, "etc/passwd", &passwd, err) < 0 || find_user(sb_str(&passwd), user, ret, &name, err) < 0)
+	if (read_file(root_fd, "etc/passwd", &passwd, err) < 0 ||
+	    find_user(sb_str(&passwd), user, ret, &name, err) < 0)
 		return -1;
 	/* Two numbers need no group file. */
 	uint32_t ignored;
 	_cleanup_(err_dropp) struct err *e = NULL;
-	if ((!group.n || !numeric(group, &ignored, &e)) && !e && read_file(root_fd, "etc/group", &groups, err) < 0)
+	if ((!group.n || !numeric(group, &ignored, &e)) && !e &&
+	    read_file(root_fd, "etc/group", &groups, err) < 0)
 		return -1;
 	if (group.n)
 		return find_group(sb_str(&groups), group, ret, err);
 	return name.n ? add_groups(sb_str(&groups), name, ret, err) : 0;
 }
 
-/* The primary group is one of the supplementary ones too, whatever was asked: containerd's rule, seen in `id` (run/user-name-group). */
+/* The primary group is one of the supplementary ones too, whatever was asked: containerd's rule,
+ * seen in `id` (run/user-name-group). */
 static void put_primary_first(struct runtime_user *u)
 {
 	u->groups = xreallocarray(u->groups, u->n_groups + 1, sizeof(gid_t));
@@ -298,12 +315,14 @@ static int chown_group(int root_fd, struct str group, uint32_t *gid, struct err 
 	return 0;
 }
 
-int runtime_user_chown(int root_fd, struct str text, uint32_t *ret_uid, uint32_t *ret_gid, struct err **err)
+int runtime_user_chown(int root_fd, struct str text, uint32_t *ret_uid, uint32_t *ret_gid,
+		       struct err **err)
 {
 	struct str user, group;
 	uint32_t uid = 0, gid = 0;
 	split(text, &user, &group);
-	if (chown_user(root_fd, user, &uid, &gid, err) < 0 || (group.n && chown_group(root_fd, group, &gid, err) < 0))
+	if (chown_user(root_fd, user, &uid, &gid, err) < 0 ||
+	    (group.n && chown_group(root_fd, group, &gid, err) < 0))
 		return -1;
 	*ret_uid = uid;
 	*ret_gid = gid;

@@ -18,7 +18,9 @@
 int child_clone(const struct child *c, int *ret_pidfd, struct err **err)
 {
 	int pidfd = -1;
-	struct clone_args a = { .flags = CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd, .exit_signal = SIGCHLD };
+	struct clone_args a = { .flags = CLONE_PIDFD,
+				.pidfd = (uintptr_t)&pidfd,
+				.exit_signal = SIGCHLD };
 	if (c->container_fd < 0) {
 		a.flags |= CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
 		if (!(c->run->flags & PROTO_HOST_PID))
@@ -34,15 +36,21 @@ int child_clone(const struct child *c, int *ret_pidfd, struct err **err)
 	}
 	int pid = sys_clone3(&a);
 	if (!pid)
-		stage1_main(&(struct stage1){ .nest = c->nest, .run = c->run, .message = c->message, .answer_fd = c->answer_fd,
+		stage1_main(&(struct stage1){ .nest = c->nest,
+					      .run = c->run,
+					      .message = c->message,
+					      .answer_fd = c->answer_fd,
 					      .container_fd = c->container_fd });
 	if (pid < 0)
-		return err_sys(err, c->container_fd < 0 ? "make the container's namespaces" : "start a process in the container");
+		return err_sys(err,
+			       c->container_fd < 0 ? "make the container's namespaces"
+						   : "start a process in the container");
 	*ret_pidfd = pidfd;
 	return pid;
 }
 
-/* Field 22 of /proc/PID/stat; 0 when it cannot be read. The name in field 2 may hold anything: count from the last bracket. */
+/* Field 22 of /proc/PID/stat; 0 when it cannot be read. The name in field 2 may hold anything:
+ * count from the last bracket. */
 static uint64_t start_time(const struct nest *nest, int pid)
 {
 	char path[32], text[1024];
@@ -69,7 +77,8 @@ void child_record(const struct nest *n, int record_fd, int pid)
 
 void child_kill(int pidfd, int cgroup_fd)
 {
-	_cleanup_close_ int fd = cgroup_fd < 0 ? -1 : openat(cgroup_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		cgroup_fd < 0 ? -1 : openat(cgroup_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "1", 1) != 1)
 		sys_pidfd_send_signal(pidfd, SIGKILL);
 }
@@ -77,7 +86,8 @@ void child_kill(int pidfd, int cgroup_fd)
 /* Whether the kernel killed a process of the group for want of memory. */
 static bool oom_killed(int cgroup_fd)
 {
-	_cleanup_close_ int fd = cgroup_fd < 0 ? -1 : openat(cgroup_fd, "memory.events", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		cgroup_fd < 0 ? -1 : openat(cgroup_fd, "memory.events", O_RDONLY | O_CLOEXEC);
 	char text[512];
 	ssize_t n = fd < 0 ? -1 : io_read_full(fd, text, sizeof(text) - 1);
 	if (n <= 0)

@@ -1,5 +1,6 @@
 /*
- * child: what the helper does with a process it clones, as the spawner of RUNs and as the monitor of a container.
+ * child: what the helper does with a process it clones, as the spawner of RUNs and as the monitor
+ * of a container.
  */
 #pragma once
 
@@ -15,9 +16,9 @@ struct child {
 	const struct nest *nest;
 	const struct proto_run *run;
 	struct proto_message *message;
-	int cgroup_fd;           /* folder of the unified cgroup it starts in; -1: ours */
-	int answer_fd;           /* where it says what failed */
-	int container_fd;        /* pidfd of the container whose namespaces it joins; -1: it gets its own */
+	int cgroup_fd;    /* folder of the unified cgroup it starts in; -1: ours */
+	int answer_fd;    /* where it says what failed */
+	int container_fd; /* pidfd of the container whose namespaces it joins; -1: it gets its own */
 };
 
 /* Clones it into its namespaces and lets it run stage1; the pid, and a pidfd in *ret_pidfd. */

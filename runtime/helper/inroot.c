@@ -157,7 +157,8 @@ static int make_one(const struct inroot *w, bool folder, mode_t mode)
 	bool last = !w->rest[n + strspn(w->rest + n, "/")];
 	if (!last || folder)
 		return mkdirat(w->fd, name, last ? mode : 0755);
-	_cleanup_close_ int fd = openat(w->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	_cleanup_close_ int fd =
+		openat(w->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	return fd < 0 ? -1 : 0;
 }
 

@@ -19,7 +19,9 @@
 
 enum { PLAIN = MS_NOSUID | MS_NOEXEC | MS_NODEV };
 
-static const char *const masked_proc_files[] = { "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "timer_list", "timer_stats" };
+static const char *const masked_proc_files[] = { "interrupts",    "kcore",       "keys",
+						 "latency_stats", "sched_debug", "timer_list",
+						 "timer_stats" };
 static const char *const masked_proc_folders[] = { "acpi", "asound", "scsi" };
 static const char *const masked_sys_folders[] = { "firmware", "devices/virtual/powercap" };
 
@@ -28,7 +30,8 @@ static int mask(const char *base, const char *name, const char *with, struct err
 	char path[128];
 	snprintf(path, sizeof(path), "%s/%s", base, name);
 	if (mount(with, path, NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
-		return err_sys(err, "mask '/%s' in the container", path[0] == '/' ? path + 1 : path);
+		return err_sys(err, "mask '/%s' in the container",
+			       path[0] == '/' ? path + 1 : path);
 	return 0;
 }
 
@@ -57,7 +60,8 @@ int nest_mask_sys(const char *sys, struct err **err)
 		char name[96];
 		if (strncmp(e->d_name, "cpu", 3) || e->d_name[3] < '0' || e->d_name[3] > '9')
 			continue;
-		snprintf(name, sizeof(name), "devices/system/cpu/%.32s/thermal_throttle", e->d_name);
+		snprintf(name, sizeof(name), "devices/system/cpu/%.32s/thermal_throttle",
+			 e->d_name);
 		if (mask(sys, name, "/empty", err) < 0)
 			return -1;
 	}
@@ -65,7 +69,8 @@ int nest_mask_sys(const char *sys, struct err **err)
 }
 
 /* The process as every child will find it. */
-static int prepare_process(const struct proto_message *m, const struct proto_hello *h, struct nest *n, struct err **err)
+static int prepare_process(const struct proto_message *m, const struct proto_hello *h,
+			   struct nest *n, struct err **err)
 {
 	n->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct statfs fs;
@@ -76,7 +81,8 @@ static int prepare_process(const struct proto_message *m, const struct proto_hel
 	umask(0);
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		return err_sys(err, "forbid core dumps of the helper");
-	/* Docker's default. Refused where the caller's own is higher and CAP_SYS_RESOURCE is missing: it stays then. */
+	/* Docker's default. Refused where the caller's own is higher and CAP_SYS_RESOURCE is
+	 * missing: it stays then. */
 	_cleanup_close_ int oom = openat(n->proc_fd, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (oom >= 0 && write(oom, "0", 1) < 0)
 		errno = 0;
@@ -88,7 +94,8 @@ static int prepare_process(const struct proto_message *m, const struct proto_hel
 		return err_sys(err, "clear the ambient capabilities");
 	/* The caller's keyring must not stay. */
 	if (sys_join_session_keyring("_ses.cbuild") < 0 && errno != ENOSYS)
-		return err_sys(err, "make a session keyring"), err_hint(err, "see /proc/sys/kernel/keys/root_maxkeys");
+		return err_sys(err, "make a session keyring"),
+		       err_hint(err, "see /proc/sys/kernel/keys/root_maxkeys");
 	return 0;
 }
 
@@ -96,12 +103,15 @@ static int prepare_process(const struct proto_message *m, const struct proto_hel
 static int leave_host(struct err **err)
 {
 	if (unshare(CLONE_NEWNS) < 0)
-		return err_sys(err, "make a mount namespace"), err_hint(err, "cbuild needs root with CAP_SYS_ADMIN");
+		return err_sys(err, "make a mount namespace"),
+		       err_hint(err, "cbuild needs root with CAP_SYS_ADMIN");
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(err, "make the mounts private");
-	if (mount("cbuild", "/proc", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=1m") < 0 || chdir("/proc") < 0)
+	if (mount("cbuild", "/proc", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=1m") < 0 ||
+	    chdir("/proc") < 0)
 		return err_sys(err, "mount the helper's own root");
-	static const char *const folders[] = { "mnt", "empty", "sys", "c", "c/proc", "c/ro", "c/dev", "c/sys" };
+	static const char *const folders[] = { "mnt",    "empty", "sys",   "c",
+					       "c/proc", "c/ro",  "c/dev", "c/sys" };
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
 		if (mkdir(folders[i], 0755) < 0)
 			return err_sys(err, "make '%s' in the helper's own root", folders[i]);
@@ -112,7 +122,8 @@ static int leave_host(struct err **err)
 	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(err, "detach the host's file systems");
 	/* Binds of /null and /empty inherit this: nobody changes mode or times of what masks. */
-	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0)
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) <
+	    0)
 		return err_sys(err, "make the helper's own root read-only");
 	return 0;
 }
@@ -124,7 +135,9 @@ static int place_cgroups(struct proto_message *m, const struct proto_hello *h, s
 	for (uint32_t i = 0; i < h->n_cgroups; i++) {
 		const struct proto_cgroup *c = &h->cgroups[i];
 		char path[320];
-		if (strchr(c->name, '/') || (size_t)snprintf(path, sizeof(path), "/sys/fs/cgroup/%s", c->name) >= sizeof(path))
+		if (strchr(c->name, '/') ||
+		    (size_t)snprintf(path, sizeof(path), "/sys/fs/cgroup/%s", c->name) >=
+			    sizeof(path))
 			return err_set(err, ERR_INVALID, "a control group named '%s'", c->name);
 		if (*c->link) {
 			if (symlink(c->link, path) < 0)
@@ -140,9 +153,12 @@ static int place_cgroups(struct proto_message *m, const struct proto_hello *h, s
 	return 0;
 }
 
-int nest_enter(struct proto_message *m, const struct proto_hello *h, struct nest *ret, struct err **err)
+int nest_enter(struct proto_message *m, const struct proto_hello *h, struct nest *ret,
+	       struct err **err)
 {
-	*ret = (struct nest){ .proc_fd = -1, .cgroup2 = h->cgroup2, .cgroups = h->n_cgroups || h->cgroup2 };
+	*ret = (struct nest){ .proc_fd = -1,
+			      .cgroup2 = h->cgroup2,
+			      .cgroups = h->n_cgroups || h->cgroup2 };
 	if (prepare_process(m, h, ret, err) < 0 || leave_host(err) < 0)
 		return -1;
 	if (mount("sysfs", "/sys", "sysfs", MS_RDONLY | PLAIN, NULL) < 0)

@@ -33,7 +33,8 @@ static const char *reason(int sys)
 	}
 }
 
-/* 0, or an errno as Go's LookPath has them: a folder is EISDIR, no x bit or a noexec mount EACCES. */
+/* 0, or an errno as Go's LookPath has them: a folder is EISDIR, no x bit or a noexec mount
+ * EACCES. */
 static int executable(const char *path)
 {
 	struct stat st;
@@ -50,7 +51,8 @@ static char *find_by_path(const char *name, struct err **err)
 	if (!r)
 		return xstrdup(name);
 	if (r == EACCES || r == EISDIR || r == EPERM) {
-		err_set(err, ERR_DENIED, "exec: \"%s\": %s", name, r == EISDIR ? "is a directory: permission denied" : "permission denied");
+		err_set(err, ERR_DENIED, "exec: \"%s\": %s", name,
+			r == EISDIR ? "is a directory: permission denied" : "permission denied");
 		err_status(err, DENIED);
 	} else {
 		err_set(err, ERR_NOT_FOUND, "exec: \"%s\": %s", name, reason(r));
@@ -86,8 +88,11 @@ char *program_find(const char *name, char *const *env, struct err **err)
 int program_refused(const char *name, int sys, struct err **err)
 {
 	bool denied = sys == EACCES || sys == EPERM;
-	err_set(err, denied ? ERR_DENIED : sys == E2BIG ? ERR_LIMIT : ERR_INVALID, "exec %s: %s", name,
-		reason(sys));
+	err_set(err,
+		denied                 ? ERR_DENIED
+			: sys == E2BIG ? ERR_LIMIT
+				       : ERR_INVALID,
+		"exec %s: %s", name, reason(sys));
 	(*err)->sys = sys;
 	return err_status(err, denied ? DENIED : REFUSED);
 }
@@ -114,8 +119,9 @@ static const struct {
 	uint16_t machine;
 	const char *name, *uname;
 } machines[] = {
-	{ EM_X86_64, "amd64", "x86_64" }, { EM_386, "386", "i686" },       { EM_AARCH64, "arm64", "aarch64" },
-	{ EM_ARM, "arm", "armv7l" },      { EM_PPC64, "ppc64le", "ppc64le" }, { EM_S390, "s390x", "s390x" },
+	{ EM_X86_64, "amd64", "x86_64" },   { EM_386, "386", "i686" },
+	{ EM_AARCH64, "arm64", "aarch64" }, { EM_ARM, "arm", "armv7l" },
+	{ EM_PPC64, "ppc64le", "ppc64le" }, { EM_S390, "s390x", "s390x" },
 	{ EM_RISCV, "riscv64", "riscv64" },
 };
 
@@ -132,14 +138,18 @@ static void explain_machine(uint16_t machine, struct err **err)
 			here = machines[i].name;
 	}
 	if (strcmp(is, here))
-		err_hint(err, "the program is for %s, this machine is %s (install qemu-user-static to run it)", is, here);
+		err_hint(
+			err,
+			"the program is for %s, this machine is %s (install qemu-user-static to run it)",
+			is, here);
 }
 
 /* The program's loader, where the file names one and the image lacks it. */
 static void explain_loader(int fd, uint64_t offset, uint64_t size, struct err **err)
 {
 	char path[PATH_MAX];
-	if (size < 2 || size > sizeof(path) || pread(fd, path, (size_t)size, (off_t)offset) != (ssize_t)size || path[size - 1])
+	if (size < 2 || size > sizeof(path) ||
+	    pread(fd, path, (size_t)size, (off_t)offset) != (ssize_t)size || path[size - 1])
 		return;
 	if (!access(path, F_OK))
 		return;
@@ -147,7 +157,9 @@ static void explain_loader(int fd, uint64_t offset, uint64_t size, struct err **
 	_cleanup_(sb_releasep) struct sb shown = { 0 };
 	sb_add_goquote(&shown, str_c(path));
 	err_hint(err, "the program needs the loader %s, which the image lacks%s", sb_c(&shown),
-		 glibc ? " (a glibc program in a musl image?)" : strstr(path, "ld-musl") ? " (a musl program in a glibc image?)" : "");
+		 glibc                             ? " (a glibc program in a musl image?)"
+			 : strstr(path, "ld-musl") ? " (a musl program in a glibc image?)"
+						   : "");
 }
 
 static void explain_elf(int fd, const char *head, size_t n, struct err **err)
@@ -170,7 +182,8 @@ static void explain_elf(int fd, const char *head, size_t n, struct err **err)
 		if (pread(fd, wide ? (void *)&p64 : (void *)&p32, size, at) != (ssize_t)size)
 			return;
 		if ((wide ? p64.p_type : p32.p_type) == PT_INTERP)
-			explain_loader(fd, wide ? p64.p_offset : p32.p_offset, wide ? p64.p_filesz : p32.p_filesz, err);
+			explain_loader(fd, wide ? p64.p_offset : p32.p_offset,
+				       wide ? p64.p_filesz : p32.p_filesz, err);
 	}
 }
 
@@ -187,5 +200,6 @@ void program_explain(const char *path, struct err **err)
 	else if (n >= 4 && !memcmp(head, ELFMAG, SELFMAG))
 		explain_elf(fd, head, (size_t)n, err);
 	else if (n >= 0 && (*err)->sys == ENOEXEC)
-		err_hint(err, n ? "a script needs a first line such as #!/bin/sh" : "the file is empty");
+		err_hint(err,
+			 n ? "a script needs a first line such as #!/bin/sh" : "the file is empty");
 }

@@ -20,8 +20,8 @@ enum {
 struct header {
 	uint32_t magic;
 	uint16_t version, kind;
-	uint32_t size;         /* of the body */
-	uint32_t in_memfd;     /* 1: the body is the last descriptor */
+	uint32_t size;     /* of the body */
+	uint32_t in_memfd; /* 1: the body is the last descriptor */
 };
 
 /* ---- writing */
@@ -98,11 +98,13 @@ void proto_run_put(struct sb *b, const struct proto_run *r)
 	/* First, so that it is aligned in the body. */
 	put_u64(b, r->n_filter);
 	sb_add(b, r->filter, r->n_filter * sizeof(struct sock_filter));
-	const uint32_t words[] = { r->flags,     r->root_fd, r->record_fd, r->stdio[0], r->stdio[1], r->stdio[2],
-				   r->cgroup_fd, r->join_fd, r->uid,       r->gid,      r->cap_last,  r->rows,
-				   r->cols,      r->streams };
+	const uint32_t words[] = { r->flags,    r->root_fd,  r->record_fd, r->stdio[0],
+				   r->stdio[1], r->stdio[2], r->cgroup_fd, r->join_fd,
+				   r->uid,      r->gid,      r->cap_last,  r->rows,
+				   r->cols,     r->streams };
 	sb_add(b, words, sizeof(words));
-	const uint64_t masks[] = { r->bounding, r->permitted, r->effective, r->inheritable, r->ambient, r->shm_size_bytes };
+	const uint64_t masks[] = { r->bounding,    r->permitted, r->effective,
+				   r->inheritable, r->ambient,   r->shm_size_bytes };
 	sb_add(b, masks, sizeof(masks));
 	put_str(b, r->cgroup_name);
 	put_str(b, r->cwd);
@@ -124,7 +126,8 @@ void proto_run_put(struct sb *b, const struct proto_run *r)
 void proto_monitor_put(struct sb *b, const struct proto_monitor *m)
 {
 	proto_run_put(b, &m->run);
-	const uint32_t words[] = { m->dir_fd, m->lock_fd, m->listen_fd, m->host_fd, m->group_fds[0], m->group_fds[1], m->stop_signal };
+	const uint32_t words[] = { m->dir_fd,       m->lock_fd,      m->listen_fd,  m->host_fd,
+				   m->group_fds[0], m->group_fds[1], m->stop_signal };
 	sb_add(b, words, sizeof(words));
 	put_u64(b, (uint64_t)m->stop_timeout_ms);
 	put_str(b, m->id);
@@ -202,7 +205,8 @@ static char *get_str(struct reader *r)
 	return (char *)(uintptr_t)p;
 }
 
-/* A count of elements that take at least `least` bytes each: a lie cannot make us allocate more than a few times what came. */
+/* A count of elements that take at least `least` bytes each: a lie cannot make us allocate more
+ * than a few times what came. */
 static uint32_t get_count(struct reader *r, size_t least)
 {
 	uint32_t n = get_u32(r);
@@ -332,14 +336,16 @@ static void get_run(struct reader *r, struct proto_run *ret)
 	ret->rows = get_u32(r);
 	ret->cols = get_u32(r);
 	ret->streams = get_u32(r);
-	uint64_t *masks[] = { &ret->bounding, &ret->permitted, &ret->effective, &ret->inheritable, &ret->ambient, &ret->shm_size_bytes };
+	uint64_t *masks[] = { &ret->bounding,    &ret->permitted, &ret->effective,
+			      &ret->inheritable, &ret->ambient,   &ret->shm_size_bytes };
 	for (size_t i = 0; i < ARRAY_SIZE(masks); i++)
 		*masks[i] = get_u64(r);
 	ret->cgroup_name = get_str(r);
 	ret->cwd = get_str(r);
 	ret->hostname = get_str(r);
 	get_lists(r, ret);
-	if ((ret->root_fd == PROTO_NO_FD) != !!(ret->flags & PROTO_JOIN) || !ret->argv[0] || ret->cwd[0] != '/' || ret->cap_last > 63)
+	if ((ret->root_fd == PROTO_NO_FD) != !!(ret->flags & PROTO_JOIN) || !ret->argv[0] ||
+	    ret->cwd[0] != '/' || ret->cap_last > 63)
 		r->bad = true;
 }
 
@@ -356,7 +362,8 @@ int proto_monitor_get(const struct proto_message *m, struct proto_monitor *ret, 
 	*ret = (struct proto_monitor){ 0 };
 	/* The run is first, for the filter's sake. */
 	get_run(&r, &ret->run);
-	uint32_t *fds[] = { &ret->dir_fd, &ret->lock_fd, &ret->listen_fd, &ret->host_fd, &ret->group_fds[0], &ret->group_fds[1] };
+	uint32_t *fds[] = { &ret->dir_fd,  &ret->lock_fd,      &ret->listen_fd,
+			    &ret->host_fd, &ret->group_fds[0], &ret->group_fds[1] };
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		*fds[i] = get_fd(&r);
 	ret->stop_signal = get_u32(&r);
@@ -369,7 +376,8 @@ int proto_monitor_get(const struct proto_message *m, struct proto_monitor *ret, 
 	return reader_end(&r, "a request to watch a container", err);
 }
 
-int proto_words_get(const struct proto_message *m, uint32_t *v, size_t n, struct str *rest, struct err **err)
+int proto_words_get(const struct proto_message *m, uint32_t *v, size_t n, struct str *rest,
+		    struct err **err)
 {
 	struct reader r = reader_of(m);
 	for (size_t i = 0; i < n; i++)
@@ -387,7 +395,6 @@ void proto_monitor_release(struct proto_monitor *m)
 	free(m->reap);
 	m->reap = NULL;
 }
-
 
 void proto_run_release(struct proto_run *r)
 {
@@ -422,7 +429,8 @@ int proto_error_get(const struct proto_message *m, struct err **err)
 	const char *msg = get_str(&r), *hint = get_str(&r);
 	if (reader_end(&r, "an error of the helper", err) < 0)
 		return -1;
-	err_set(err, code >= ERR_SYNTAX && code <= ERR_BUG ? (enum err_code)code : ERR_IO, "%s", msg);
+	err_set(err, code >= ERR_SYNTAX && code <= ERR_BUG ? (enum err_code)code : ERR_IO, "%s",
+		msg);
 	(*err)->sys = (int)sys;
 	err_status(err, (int)status);
 	return *hint ? err_hint(err, "%s", hint) : -1;
@@ -442,13 +450,20 @@ static int body_memfd(struct str body, struct err **err)
 	return STEAL_FD(fd);
 }
 
-int proto_send(int sock, enum proto_kind kind, struct str body, const int *fds, uint32_t n_fds, struct err **err)
+int proto_send(int sock, enum proto_kind kind, struct str body, const int *fds, uint32_t n_fds,
+	       struct err **err)
 {
-	struct header h = { .magic = MAGIC, .version = VERSION, .kind = (uint16_t)kind, .size = (uint32_t)body.n };
+	struct header h = {
+		.magic = MAGIC, .version = VERSION, .kind = (uint16_t)kind, .size = (uint32_t)body.n
+	};
 	if (n_fds > PROTO_MAX_FDS)
-		return err_set(err, ERR_LIMIT, "a process with %u descriptors: at most %d", n_fds, PROTO_MAX_FDS);
+		return err_set(err, ERR_LIMIT, "a process with %u descriptors: at most %d", n_fds,
+			       PROTO_MAX_FDS);
 	if (body.n > PROTO_MAX_BODY)
-		return err_set(err, ERR_LIMIT, "a process whose arguments and environment take %zu bytes: at most %d", body.n, PROTO_MAX_BODY);
+		return err_set(
+			err, ERR_LIMIT,
+			"a process whose arguments and environment take %zu bytes: at most %d",
+			body.n, PROTO_MAX_BODY);
 	int all[PROTO_MAX_FDS + 1];
 	if (n_fds)
 		memcpy(all, fds, n_fds * sizeof(*fds));
@@ -470,7 +485,9 @@ int proto_send(int sock, enum proto_kind kind, struct str body, const int *fds, 
 		msg.msg_control = &control;
 		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
 		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-		*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(n_fds * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(n_fds * sizeof(int)),
+				       .cmsg_level = SOL_SOCKET,
+				       .cmsg_type = SCM_RIGHTS };
 		memcpy(CMSG_DATA(c), all, n_fds * sizeof(int));
 	}
 	while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0)
@@ -512,11 +529,13 @@ static void take_fds(struct msghdr *msg, struct proto_message *m)
 static int map_body(struct proto_message *m, uint32_t size, struct err **err)
 {
 	if (!m->n_fds || size > PROTO_MAX_BODY)
-		return err_set(err, ERR_INVALID, "receive a message: its body is missing or too long");
+		return err_set(err, ERR_INVALID,
+			       "receive a message: its body is missing or too long");
 	int fd = m->fds[--m->n_fds];
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
-	bool fine = seals >= 0 && (seals & SEALS) == SEALS && !fstat(fd, &st) && st.st_size == (off_t)size;
+	bool fine = seals >= 0 && (seals & SEALS) == SEALS && !fstat(fd, &st) &&
+		st.st_size == (off_t)size;
 	void *p = fine ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) : MAP_FAILED;
 	close(fd);
 	if (p == MAP_FAILED)
@@ -528,8 +547,8 @@ static int map_body(struct proto_message *m, uint32_t size, struct err **err)
 
 int proto_recv(int sock, bool wait, struct proto_message *ret, struct err **err)
 {
-	/* Only the pages that a message fills are ever touched. One thread of each process receives at a time, but not always the same:
-	 * the buffer is on the stack. */
+	/* Only the pages that a message fills are ever touched. One thread of each process
+	 * receives at a time, but not always the same: the buffer is on the stack. */
 	char buf[PROTO_INLINE];
 	struct header h = { 0 };
 	union {
@@ -537,7 +556,10 @@ int proto_recv(int sock, bool wait, struct proto_message *ret, struct err **err)
 		char buf[CMSG_SPACE(sizeof(ret->fds))];
 	} control;
 	struct iovec iov[2] = { { &h, sizeof(h) }, { buf, sizeof(buf) } };
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = { .msg_iov = iov,
+			      .msg_iovlen = 2,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
 	ret->body = NULL;
 	ret->body_size = ret->n_fds = 0;
 	ssize_t n;
@@ -548,8 +570,10 @@ int proto_recv(int sock, bool wait, struct proto_message *ret, struct err **err)
 		return err_set(err, ERR_IO, "receive a message: the other side is gone");
 	take_fds(&msg, ret);
 	ret->kind = (enum proto_kind)h.kind;
-	if (n < (ssize_t)sizeof(h) || h.magic != MAGIC || h.version != VERSION || msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
-		return err_set(err, ERR_INVALID, "receive a message: it is not of this version of cbuild");
+	if (n < (ssize_t)sizeof(h) || h.magic != MAGIC || h.version != VERSION ||
+	    msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+		return err_set(err, ERR_INVALID,
+			       "receive a message: it is not of this version of cbuild");
 	if (h.in_memfd)
 		return map_body(ret, h.size, err);
 	if ((size_t)n != sizeof(h) + h.size)

@@ -28,7 +28,7 @@ struct step {
 	int pidfd, answer_fd;
 	int cgroup_fd;
 	char *cgroup_name;
-	int *locks;          /* of cache mounts: given free with the step's last process */
+	int *locks; /* of cache mounts: given free with the step's last process */
 	size_t n_locks;
 	bool watch_oom;
 };
@@ -42,17 +42,18 @@ struct busy {
 
 struct spawner {
 	struct nest nest;
-	struct err *broken;  /* the nest could not be made: the answer to every request */
+	struct err *broken; /* the nest could not be made: the answer to every request */
 	int epoll, socket, parent_fd;
 	struct step *steps;
 	struct busy *busy;
-	bool used;           /* a request has come: it is no monitor any more */
+	bool used; /* a request has come: it is no monitor any more */
 };
 
 static void answer(int fd, enum proto_kind kind, struct str body, const int *fds, uint32_t n_fds)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	/* Nobody there any more: what it asked for is killed with its handle, or by us when the socket ends. */
+	/* Nobody there any more: what it asked for is killed with its handle, or by us when the
+	 * socket ends. */
 	if (proto_send(fd, kind, body, fds, n_fds, &e) < 0)
 		return;
 }
@@ -100,12 +101,14 @@ static void step_free(struct spawner *sp, struct step *s)
 	free(s);
 }
 
-/* Its pid 1 is dead, and with it its pid namespace: the kernel reaps all others before it lets us reap this one. */
+/* Its pid 1 is dead, and with it its pid namespace: the kernel reaps all others before it lets
+ * us reap this one. */
 static void step_ended(struct spawner *sp, struct step *s)
 {
 	struct proto_exit e;
 	child_wait(s->pidfd, s->watch_oom ? s->cgroup_fd : -1, &e);
-	/* Not left to close: cbuild may hold the same pidfd still, and with it the entry would live on. */
+	/* Not left to close: cbuild may hold the same pidfd still, and with it the entry would
+	 * live on. */
 	epoll_ctl(sp->epoll, EPOLL_CTL_DEL, s->pidfd, NULL);
 	for (struct step **p = &sp->steps; *p; p = &(*p)->next)
 		if (*p == s) {
@@ -125,7 +128,9 @@ static void step_ended(struct spawner *sp, struct step *s)
 static int watch(const struct spawner *sp, struct step *s, struct err **err)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = s };
-	return epoll_ctl(sp->epoll, EPOLL_CTL_ADD, s->pidfd, &ev) < 0 ? err_sys(err, "watch the container") : 0;
+	return epoll_ctl(sp->epoll, EPOLL_CTL_ADD, s->pidfd, &ev) < 0
+		? err_sys(err, "watch the container")
+		: 0;
 }
 
 static int step_start(struct spawner *sp, struct proto_message *m, struct step *s, struct err **err)
@@ -141,8 +146,11 @@ static int step_start(struct spawner *sp, struct proto_message *m, struct step *
 		for (uint32_t i = 0; i < r.n_mounts; i++)
 			if (r.mounts[i].lock_fd != PROTO_NO_FD && m->fds[r.mounts[i].lock_fd] >= 0)
 				s->locks[s->n_locks++] = child_take_fd(m, r.mounts[i].lock_fd);
-		pid = strchr(r.cgroup_name, '/') ? err_set(err, ERR_INVALID, "a control group named '%s'", r.cgroup_name) :
-						   child_clone(&(struct child){ &sp->nest, &r, m, s->cgroup_fd, s->answer_fd, -1 }, &s->pidfd, err);
+		pid = strchr(r.cgroup_name, '/')
+			? err_set(err, ERR_INVALID, "a control group named '%s'", r.cgroup_name)
+			: child_clone(&(struct child){ &sp->nest, &r, m, s->cgroup_fd, s->answer_fd,
+						       -1 },
+				      &s->pidfd, err);
 	}
 	if (pid > 0 && r.record_fd != PROTO_NO_FD)
 		child_record(&sp->nest, m->fds[r.record_fd], pid);
@@ -163,7 +171,10 @@ static void run(struct spawner *sp, struct proto_message *m)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct step *s = xcalloc(1, sizeof(*s));
-	*s = (struct step){ .pidfd = -1, .cgroup_fd = -1, .answer_fd = child_take_fd(m, 0), .cgroup_name = xstrdup("") };
+	*s = (struct step){ .pidfd = -1,
+			    .cgroup_fd = -1,
+			    .answer_fd = child_take_fd(m, 0),
+			    .cgroup_name = xstrdup("") };
 	int32_t pid = step_start(sp, m, s, &e);
 	if (pid < 0) {
 		answer_error(s->answer_fd, e);
@@ -172,7 +183,8 @@ static void run(struct spawner *sp, struct proto_message *m)
 	}
 	s->next = sp->steps;
 	sp->steps = s;
-	answer(s->answer_fd, PROTO_STARTED, (struct str){ (const char *)&pid, sizeof(pid) }, &s->pidfd, 1);
+	answer(s->answer_fd, PROTO_STARTED, (struct str){ (const char *)&pid, sizeof(pid) },
+	       &s->pidfd, 1);
 }
 
 /* One message of the socket: false at its end. */
@@ -214,7 +226,8 @@ static int hello(struct spawner *sp, struct err **err)
 
 static int prepare(struct spawner *sp, struct err **err)
 {
-	/* Blocked, not ignored: see stage1. TERM stays: a stray one must not leave us alive and deaf. */
+	/* Blocked, not ignored: see stage1. TERM stays: a stray one must not leave us alive and
+	 * deaf. */
 	sigset_t block;
 	sigemptyset(&block);
 	sigaddset(&block, SIGINT);
@@ -222,7 +235,8 @@ static int prepare(struct spawner *sp, struct err **err)
 	sigaddset(&block, SIGHUP);
 	sigaddset(&block, SIGPIPE);
 	sigprocmask(SIG_BLOCK, &block, NULL);
-	/* posix_spawn leaves the two signals that glibc keeps for itself ignored, and every container would see that. */
+	/* posix_spawn leaves the two signals that glibc keeps for itself ignored, and every
+	 * container would see that. */
 	static const char deflt[sizeof(long) * 4];
 	for (long sig = 32; sig <= 33; sig++)
 		syscall(SYS_rt_sigaction, sig, deflt, NULL, sizeof(uint64_t));
@@ -235,7 +249,8 @@ static int prepare(struct spawner *sp, struct err **err)
 		BUG("descriptor %d is taken", STAGE1_PARENT_FD);
 	sp->epoll = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
-	if (sp->epoll < 0 || fcntl(sp->socket, F_SETFD, FD_CLOEXEC) < 0 || epoll_ctl(sp->epoll, EPOLL_CTL_ADD, sp->socket, &ev) < 0)
+	if (sp->epoll < 0 || fcntl(sp->socket, F_SETFD, FD_CLOEXEC) < 0 ||
+	    epoll_ctl(sp->epoll, EPOLL_CTL_ADD, sp->socket, &ev) < 0)
 		return err_sys(err, "watch the helper's socket");
 	return 0;
 }

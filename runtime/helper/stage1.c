@@ -22,8 +22,8 @@
 #include "runtime/helper/proto.h"
 #include "runtime/helper/sys.h"
 
-/* 1. Only what this process needs stays open: the copies of other steps' descriptors, and above all of the locks that the spawner holds
- * (a flock is shared by forked children), go first. */
+/* 1. Only what this process needs stays open: the copies of other steps' descriptors, and above
+ * all of the locks that the spawner holds (a flock is shared by forked children), go first. */
 static int close_foreign(const struct stage1 *s, struct err **err)
 {
 	const struct proto_run *r = s->run;
@@ -52,14 +52,16 @@ static int close_foreign(const struct stage1 *s, struct err **err)
 			keep[j - 1] = t;
 		}
 	for (size_t i = 0; i < n; i++) {
-		unsigned from = (unsigned)keep[i] + 1, to = i + 1 < n ? (unsigned)keep[i + 1] : UINT_MAX;
+		unsigned from = (unsigned)keep[i] + 1,
+			 to = i + 1 < n ? (unsigned)keep[i + 1] : UINT_MAX;
 		if (from < to && close_range(from, i + 1 < n ? to - 1 : to, 0) < 0)
 			return err_sys(err, "close descriptors");
 	}
 	return 0;
 }
 
-/* 2. Dies with the spawner. getppid() is 0 in a new pid namespace before and after the parent's death: its pidfd tells. */
+/* 2. Dies with the spawner. getppid() is 0 in a new pid namespace before and after the parent's
+ * death: its pidfd tells. */
 static int tie_to_parent(struct err **err)
 {
 	struct pollfd p = { .fd = STAGE1_PARENT_FD, .events = POLLIN };
@@ -90,26 +92,32 @@ static int namespaces(const struct stage1 *s, struct err **err)
 	return r->flags & PROTO_NEW_NET ? loopback_up(err) : 0;
 }
 
-/* A process that joins a container: as its pid 1 is, but in the pid namespace, which the monitor's clone put it into. */
+/* A process that joins a container: as its pid 1 is, but in the pid namespace, which the
+ * monitor's clone put it into. */
 static int join(const struct stage1 *s, struct err **err)
 {
-	int flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | (s->nest->cgroup2 ? CLONE_NEWCGROUP : 0);
+	int flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
+		(s->nest->cgroup2 ? CLONE_NEWCGROUP : 0);
 	if (setns(s->container_fd, flags) < 0)
-		return errno == ESRCH ? err_set(err, ERR_NOT_FOUND, "the container is not running") : err_sys(err, "enter the container");
+		return errno == ESRCH ? err_set(err, ERR_NOT_FOUND, "the container is not running")
+				      : err_sys(err, "enter the container");
 	return setsid() < 0 ? err_sys(err, "start a session") : 0;
 }
 
-/* 5. Descriptors 0–2. What is not given is the container's own /dev/null: through the host's its mode could be changed. */
+/* 5. Descriptors 0–2. What is not given is the container's own /dev/null: through the host's its
+ * mode could be changed. */
 static int place_stdio(const struct stage1 *s, struct err **err)
 {
 	bool joins = s->container_fd >= 0;
 	const char *null_path = joins ? "/dev/null" : "/c/dev/null";
 	if (s->run->flags & PROTO_TTY)
-		return console_place(s->run, joins ? "/dev/pts/ptmx" : "/c/dev/pts/ptmx", joins ? NULL : "/c/dev/console",
-				     STAGE1_ANSWER_FD, err);
+		return console_place(s->run, joins ? "/dev/pts/ptmx" : "/c/dev/pts/ptmx",
+				     joins ? NULL : "/c/dev/console", STAGE1_ANSWER_FD, err);
 	for (int i = 0; i < 3; i++) {
 		uint32_t given = s->run->stdio[i];
-		_cleanup_close_ int null = given == PROTO_NO_FD ? open(null_path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW) : -1;
+		_cleanup_close_ int null = given == PROTO_NO_FD
+			? open(null_path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW)
+			: -1;
 		int fd = given == PROTO_NO_FD ? null : s->message->fds[given];
 		if (fd < 0 || dup2(fd, i) < 0)
 			return err_sys(err, "place descriptor %d", i);
@@ -123,13 +131,14 @@ static int make_cwd(const struct proto_run *r, struct err **err)
 	if (strlen(r->cwd) >= sizeof(path))
 		return err_set(err, ERR_INVALID, "the working directory's path is too long");
 	memcpy(path, r->cwd, strlen(r->cwd) + 1);
-	for (char *end = path; end; ) {
+	for (char *end = path; end;) {
 		end = strchr(end + 1, '/');
 		if (end)
 			*end = 0;
 		if (!mkdir(path, 0755)) {
 			if (r->flags & PROTO_CWD_AS_USER && lchown(path, r->uid, r->gid) < 0)
-				return err_sys(err, "give the working directory '%s' to the user", r->cwd);
+				return err_sys(err, "give the working directory '%s' to the user",
+					       r->cwd);
 		} else if (errno != EEXIST) {
 			return err_sys(err, "make the working directory '%s'", r->cwd);
 		}
@@ -139,8 +148,9 @@ static int make_cwd(const struct proto_run *r, struct err **err)
 	return 0;
 }
 
-/* 1: entered, 0: not permitted (yet). By then no descriptor is left through which a path could lead out; still the result is
- * looked at: getcwd says "(unreachable)" of a folder outside of the root. */
+/* 1: entered, 0: not permitted (yet). By then no descriptor is left through which a path could
+ * lead out; still the result is looked at: getcwd says "(unreachable)" of a folder outside of
+ * the root. */
 static int enter_cwd(const struct proto_run *r, struct err **err)
 {
 	if (chdir(r->cwd) < 0) {
@@ -156,7 +166,9 @@ static int enter_cwd(const struct proto_run *r, struct err **err)
 	char at[PATH_MAX];
 	long n = syscall(SYS_getcwd, at, sizeof(at));
 	if (n < 2 || at[0] != '/')
-		return err_set(err, ERR_DENIED, "the working directory '%s' is not inside the container's root", r->cwd);
+		return err_set(err, ERR_DENIED,
+			       "the working directory '%s' is not inside the container's root",
+			       r->cwd);
 	return 1;
 }
 
@@ -175,7 +187,8 @@ static int identity(const struct proto_run *r, char **ret_program, struct err **
 		if (entered < 0)
 			return -1;
 		if (!entered) {
-			err_set(err, ERR_DENIED, "enter the working directory '%s': permission denied", r->cwd);
+			err_set(err, ERR_DENIED,
+				"enter the working directory '%s': permission denied", r->cwd);
 			return err_status(err, 126);
 		}
 	}
@@ -197,8 +210,8 @@ static int prepare(const struct stage1 *s, char **ret_program, struct err **err)
 	if (s->container_fd >= 0) {
 		if (join(s, err) < 0 || place_stdio(s, err) < 0)
 			return -1;
-	} else if (namespaces(s, err) < 0 || mounts_make(s->nest, r, err) < 0 || place_stdio(s, err) < 0 ||
-		   mounts_enter(s->nest, r, s->message, err) < 0) {
+	} else if (namespaces(s, err) < 0 || mounts_make(s->nest, r, err) < 0 ||
+		   place_stdio(s, err) < 0 || mounts_enter(s->nest, r, s->message, err) < 0) {
 		return -1;
 	}
 	umask(022);
@@ -210,7 +223,8 @@ _Noreturn void stage1_main(const struct stage1 *s)
 	struct err *err = NULL;
 	char *program = NULL;
 	if (!prepare(s, &program, &err)) {
-		/* 16. The spawner blocks signals instead of ignoring them: one call gives a new program default actions. */
+		/* 16. The spawner blocks signals instead of ignoring them: one call gives a new
+		 * program default actions. */
 		if (s->run->flags & PROTO_INIT)
 			init_fork(s->run, STAGE1_ANSWER_FD);
 		sigset_t none;
@@ -222,7 +236,8 @@ _Noreturn void stage1_main(const struct stage1 *s)
 		}
 	}
 	proto_error_write(STAGE1_ANSWER_FD, err);
-	/* A strict filter may kill us for these reads: what is known was said before, this only adds the reason. */
+	/* A strict filter may kill us for these reads: what is known was said before, this only
+	 * adds the reason. */
 	if (program) {
 		char *had = err->hint;
 		program_explain(program, &err);

@@ -10,8 +10,8 @@ struct proto_message;
 struct proto_run;
 
 enum {
-	STAGE1_ANSWER_FD = 3,    /* where it says what failed; closed by execve */
-	STAGE1_PARENT_FD = 4,    /* the spawner's pidfd, at this number in the spawner too */
+	STAGE1_ANSWER_FD = 3, /* where it says what failed; closed by execve */
+	STAGE1_PARENT_FD = 4, /* the spawner's pidfd, at this number in the spawner too */
 };
 
 struct stage1 {
@@ -19,7 +19,7 @@ struct stage1 {
 	const struct proto_run *run;
 	struct proto_message *message;
 	int answer_fd;
-	int container_fd;        /* pidfd of the container whose namespaces it joins; -1: it has its own */
+	int container_fd; /* pidfd of the container whose namespaces it joins; -1: it has its own */
 };
 
 /* Called in the child. Executes the program, or sends the error and ends the process. */

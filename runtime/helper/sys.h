@@ -1,5 +1,6 @@
 /*
- * sys: system calls that glibc 2.36 has no function for. Each returns what the kernel returns, errno set.
+ * sys: system calls that glibc 2.36 has no function for. Each returns what the kernel returns,
+ * errno set.
  */
 #pragma once
 
@@ -46,7 +47,8 @@ static inline int sys_capset(uint64_t permitted, uint64_t effective, uint64_t in
 	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct d[2];
 	for (int i = 0; i < 2; i++)
-		d[i] = (struct __user_cap_data_struct){ (uint32_t)(effective >> 32 * i), (uint32_t)(permitted >> 32 * i),
+		d[i] = (struct __user_cap_data_struct){ (uint32_t)(effective >> 32 * i),
+							(uint32_t)(permitted >> 32 * i),
 							(uint32_t)(inheritable >> 32 * i) };
 	return (int)syscall(SYS_capset, &h, d);
 }

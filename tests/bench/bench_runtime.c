@@ -1,7 +1,8 @@
 /*
- * The time of one RUN, start to exit, beside a bare C sequence of the same: one clone3, a ready detached overlay, the standard mounts with
- * masks and read-only paths, the same filter, pivot_root, exec of a static `true`, a unified cgroup. Both get overlay and cgroup ready
- * made. Ours is measured at the caller: from runtime_spawn() to the exit answer.
+ * The time of one RUN, start to exit, beside a bare C sequence of the same: one clone3, a ready
+ * detached overlay, the standard mounts with masks and read-only paths, the same filter,
+ * pivot_root, exec of a static `true`, a unified cgroup. Both get overlay and cgroup ready made.
+ * Ours is measured at the caller: from runtime_spawn() to the exit answer.
  *
  *     bench_runtime [--json] [N]        medians and 99th percentiles of N rounds (300), the two taken in turn
  */
@@ -63,12 +64,16 @@ static void bind_over(const char *from, const char *to, bool readonly)
 static void bare_dev(void)
 {
 	static const unsigned minors[] = { 3, 5, 7, 8, 9 };
-	static const char *const nodes[] = { "dev/null", "dev/zero", "dev/full", "dev/random", "dev/urandom" };
-	static const char *const links[][2] = { { "/proc/self/fd", "dev/fd" },	       { "/proc/self/fd/0", "dev/stdin" },
-						{ "/proc/self/fd/1", "dev/stdout" }, { "/proc/self/fd/2", "dev/stderr" },
-						{ "/proc/kcore", "dev/core" },       { "pts/ptmx", "dev/ptmx" } };
+	static const char *const nodes[] = { "dev/null", "dev/zero", "dev/full", "dev/random",
+					     "dev/urandom" };
+	static const char *const links[][2] = {
+		{ "/proc/self/fd", "dev/fd" },       { "/proc/self/fd/0", "dev/stdin" },
+		{ "/proc/self/fd/1", "dev/stdout" }, { "/proc/self/fd/2", "dev/stderr" },
+		{ "/proc/kcore", "dev/core" },       { "pts/ptmx", "dev/ptmx" }
+	};
 	static const char *const folders[] = { "dev/pts", "dev/shm", "dev/mqueue" };
-	check(!mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"), "dev");
+	check(!mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"),
+	      "dev");
 	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
 		check(!mknod(nodes[i], S_IFCHR | 0666, makedev(1, minors[i])), nodes[i]);
 	check(!mknod("dev/tty", S_IFCHR | 0666, makedev(5, 0)), "dev/tty");
@@ -76,7 +81,9 @@ static void bare_dev(void)
 		check(!symlink(links[i][0], links[i][1]), links[i][1]);
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
 		check(!mkdir(folders[i], 0755), folders[i]);
-	check(!mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"), "pts");
+	check(!mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+		     "newinstance,ptmxmode=0666,mode=0620,gid=5"),
+	      "pts");
 	check(!mount("shm", "dev/shm", "tmpfs", PLAIN, "mode=1777,size=65536k"), "shm");
 	check(!mount("mqueue", "dev/mqueue", "mqueue", PLAIN, NULL), "mqueue");
 }
@@ -84,7 +91,8 @@ static void bare_dev(void)
 static void bare_cgroups(void)
 {
 	if (groups.only2) {
-		check(!mount("cgroup", "sys/fs/cgroup", "cgroup2", PLAIN | MS_RDONLY, NULL), "cgroup2");
+		check(!mount("cgroup", "sys/fs/cgroup", "cgroup2", PLAIN | MS_RDONLY, NULL),
+		      "cgroup2");
 		return;
 	}
 	check(!mount("cgroup", "sys/fs/cgroup", "tmpfs", PLAIN, "mode=755"), "cgroup");
@@ -103,10 +111,14 @@ static void bare_cgroups(void)
 
 static void bare_child(int root, const char *mnt)
 {
-	static const char *const masked[] = { "proc/interrupts", "proc/kcore", "proc/keys", "proc/latency_stats", "proc/sched_debug",
-					      "proc/timer_list", "proc/timer_stats" };
-	static const char *const hidden[] = { "proc/acpi", "proc/asound", "proc/scsi", "sys/firmware", "sys/devices/virtual/powercap" };
-	static const char *const readonly[] = { "proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger" };
+	static const char *const masked[] = { "proc/interrupts",  "proc/kcore",
+					      "proc/keys",        "proc/latency_stats",
+					      "proc/sched_debug", "proc/timer_list",
+					      "proc/timer_stats" };
+	static const char *const hidden[] = { "proc/acpi", "proc/asound", "proc/scsi",
+					      "sys/firmware", "sys/devices/virtual/powercap" };
+	static const char *const readonly[] = { "proc/bus", "proc/fs", "proc/irq", "proc/sys",
+						"proc/sysrq-trigger" };
 	check(!mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL), "slave");
 	check(!move_mount(root, "", AT_FDCWD, mnt, MOVE_MOUNT_F_EMPTY_PATH), "attach");
 	check(!fchdir(root), "fchdir");
@@ -136,7 +148,8 @@ static int64_t bare(int root, int group, bool net, const char *mnt)
 	int pidfd = -1;
 	int64_t start = clock_mono_ns();
 	struct clone_args a = {
-		.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_INTO_CGROUP | (net ? CLONE_NEWNET : 0),
+		.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
+			CLONE_INTO_CGROUP | (net ? CLONE_NEWNET : 0),
 		.pidfd = (uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 		.cgroup = (uint64_t)group,
@@ -185,7 +198,9 @@ static int64_t ours(struct spawner *s, int root, const char *name, bool net)
 
 static void make_tree(void)
 {
-	static const char *const folders[] = { "lower", "upper", "work", "mnt", "lower/bin", "lower/proc", "lower/dev", "lower/sys" };
+	static const char *const folders[] = {
+		"lower", "upper", "work", "mnt", "lower/bin", "lower/proc", "lower/dev", "lower/sys"
+	};
 	struct err *e = NULL;
 	struct sb b = { 0 };
 	char template[] = "/tmp/cbuild-bench-XXXXXX";
@@ -205,7 +220,9 @@ static void make_tree(void)
 static int overlay(void)
 {
 	_cleanup_close_ int fs = fsopen("overlay", FSOPEN_CLOEXEC);
-	static const char *const keys[][2] = { { "lowerdir", "lower" }, { "upperdir", "upper" }, { "workdir", "work" } };
+	static const char *const keys[][2] = { { "lowerdir", "lower" },
+					       { "upperdir", "upper" },
+					       { "workdir", "work" } };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", top, keys[i][1]);
 		check(!fsconfig(fs, FSCONFIG_SET_STRING, keys[i][0], path, 0), keys[i][0]);
@@ -227,12 +244,15 @@ static void report(int64_t *series[SERIES], size_t n, bool json)
 	static const char *const names[SERIES] = { "bare", "bare_net", "run", "run_net" };
 	for (size_t i = 0; i < SERIES; i++) {
 		qsort(series[i], n, sizeof(int64_t), by_value);
-		double median = (double)series[i][n / 2] / 1e6, p99 = (double)series[i][n * 99 / 100] / 1e6;
+		double median = (double)series[i][n / 2] / 1e6,
+		       p99 = (double)series[i][n * 99 / 100] / 1e6;
 		double ratio = i < 2 ? 1 : (double)series[i][n / 2] / (double)series[i - 2][n / 2];
 		if (json)
-			printf("{\"name\":\"runtime_%s\",\"median_ms\":%.3f,\"p99_ms\":%.3f,\"ratio\":%.2f}\n", names[i], median, p99, ratio);
+			printf("{\"name\":\"runtime_%s\",\"median_ms\":%.3f,\"p99_ms\":%.3f,\"ratio\":%.2f}\n",
+			       names[i], median, p99, ratio);
 		else
-			printf("%-10s median %.3f ms   p99 %.3f ms   %.2f x bare\n", names[i], median, p99, ratio);
+			printf("%-10s median %.3f ms   p99 %.3f ms   %.2f x bare\n", names[i],
+			       median, p99, ratio);
 	}
 }
 
@@ -247,8 +267,11 @@ int main(int argc, char **argv)
 	}
 	make_tree();
 	int run_fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_free_ char *store = xasprintf("be%06x", (unsigned)getpid() & 0xffffff), *mnt = xasprintf("%s/mnt", top);
-	struct spawner_options o = { .run_fd = run_fd, .run_path = top, .store = store, .lease = "00000000000000bb" };
+	_cleanup_free_ char *store = xasprintf("be%06x", (unsigned)getpid() & 0xffffff),
+			    *mnt = xasprintf("%s/mnt", top);
+	struct spawner_options o = {
+		.run_fd = run_fd, .run_path = top, .store = store, .lease = "00000000000000bb"
+	};
 	struct spawner *s = runtime_spawner_start(&o, &e);
 	check_err(s ? 0 : -1, e);
 	check_err(runtime_cgroups_open(store, &groups, &e), e);

@@ -1,6 +1,7 @@
 /*
- * runtime_box: what the tests of runtime/ share that really run processes: a busybox root in a temporary folder, a spawner, and running a
- * script or a spec in it. Included by one source of a program.
+ * runtime_box: what the tests of runtime/ share that really run processes: a busybox root in a
+ * temporary folder, a spawner, and running a script or a spec in it. Included by one source of a
+ * program.
  */
 #pragma once
 
@@ -36,10 +37,10 @@
 
 #define LEASE "0123456789abcdef"
 
-static char *top;          /* temporary folder: rootfs/, run/ */
+static char *top; /* temporary folder: rootfs/, run/ */
 static int top_fd, run_fd;
 static struct spawner *spawner;
-static char store[9];      /* of this process alone: its groups are found and killed by this name */
+static char store[9]; /* of this process alone: its groups are found and killed by this name */
 static unsigned counter;
 
 static const char *const box_env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", NULL };
@@ -132,7 +133,8 @@ static void assert_sh(const char *script, const char *output)
 	assert_int_equal(status, 0);
 }
 
-__attribute__((unused)) static void assert_spec(struct runtime_spec *spec, const char *script, const char *output)
+__attribute__((unused)) static void assert_spec(struct runtime_spec *spec, const char *script,
+						const char *output)
 {
 	_cleanup_(sb_releasep) struct sb out = { 0 };
 	box_sh_spec(spec, script, &out);
@@ -148,10 +150,16 @@ static void box_put(const char *path, struct str data, mode_t mode)
 
 static void box_make_root(void)
 {
-	static const char *const folders[] = { "rootfs", "run", "rootfs/bin", "rootfs/etc", "rootfs/tmp", "rootfs/root", "rootfs/home" };
-	static const char *const applets[] = { "sh", "grep", "tr", "ls", "cat", "sleep", "mount", "mknod", "id", "readlink", "head", "wc",
-					       "kill", "hostname", "chmod", "true", "pwd", "dd", "setsid", "stat", "ps", "env", "test",
-					       "umount", "ip", "mkdir", "awk", "touch", "chown", "unshare", "sed", "cut", "sort", "rm", "seq" };
+	static const char *const folders[] = { "rootfs",     "run",        "rootfs/bin",
+					       "rootfs/etc", "rootfs/tmp", "rootfs/root",
+					       "rootfs/home" };
+	static const char *const applets[] = { "sh",    "grep",  "tr",    "ls",       "cat",
+					       "sleep", "mount", "mknod", "id",       "readlink",
+					       "head",  "wc",    "kill",  "hostname", "chmod",
+					       "true",  "pwd",   "dd",    "setsid",   "stat",
+					       "ps",    "env",   "test",  "umount",   "ip",
+					       "mkdir", "awk",   "touch", "chown",    "unshare",
+					       "sed",   "cut",   "sort",  "rm",       "seq" };
 	snprintf(store, sizeof(store), "7e%06x", (unsigned)getpid() & 0xffffff);
 	char template[] = "/tmp/cbuild-box-XXXXXX";
 	assert_non_null(mkdtemp(template));
@@ -166,7 +174,8 @@ static void box_make_root(void)
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	assert_int_equal(io_read_file(AT_FDCWD, "/bin/busybox", &b, &e), 0);
 	box_put("bin/busybox", sb_str(&b), 0755);
-	box_put("etc/passwd", STR("root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home:/bin/sh\n"), 0644);
+	box_put("etc/passwd", STR("root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home:/bin/sh\n"),
+		0644);
 	for (size_t i = 0; i < ARRAY_SIZE(applets); i++) {
 		_cleanup_free_ char *path = xasprintf("rootfs/bin/%s", applets[i]);
 		assert_int_equal(symlinkat("busybox", top_fd, path), 0);
@@ -176,7 +185,9 @@ static void box_make_root(void)
 static struct spawner *box_spawner(void)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	struct spawner_options o = { .run_fd = run_fd, .run_path = top, .store = store, .lease = LEASE };
+	struct spawner_options o = {
+		.run_fd = run_fd, .run_path = top, .store = store, .lease = LEASE
+	};
 	struct spawner *s = runtime_spawner_start(&o, &e);
 	if (!s)
 		fail_msg("%s (%s)", e->msg, e->hint ? e->hint : "");
@@ -211,8 +222,8 @@ static int box_teardown(void **state)
 }
 
 /*
- * The tests once more, in a child for which the host has control groups of version 2 alone and Debian 12's kernel, where they are not of
- * that kind already. 0, or 1 when they failed there.
+ * The tests once more, in a child for which the host has control groups of version 2 alone and
+ * Debian 12's kernel, where they are not of that kind already. 0, or 1 when they failed there.
  */
 static int box_again(void)
 {
@@ -223,12 +234,15 @@ static int box_again(void)
 		char *argv[] = { (char[]){ "again" }, NULL };
 		setenv("BOX_AGAIN", "1", 1);
 		setenv("CBUILD_TEST_KERNEL", "6.1", 1);
-		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-		    umount2("/sys/fs/cgroup", MNT_DETACH) < 0 || mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL) < 0) {
+		if (unshare(CLONE_NEWNS) < 0 ||
+		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		    umount2("/sys/fs/cgroup", MNT_DETACH) < 0 ||
+		    mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL) < 0) {
 			perror("again, with control groups of version 2");
 			_exit(1);
 		}
-		/* By its name: what /proc/self/exe leads to is of the mount namespace that was left. */
+		/* By its name: what /proc/self/exe leads to is of the mount namespace that was
+		 * left. */
 		char self[PATH_MAX];
 		ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 		self[n > 0 ? n : 0] = 0;

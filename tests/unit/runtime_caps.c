@@ -26,7 +26,8 @@ static void test_names(void **state)
 	(void)state;
 	unsigned cap;
 	_cleanup_(err_dropp) struct err *e = NULL;
-	static const char *const same[] = { "sys_admin", "CAP_SYS_ADMIN", "cap_Sys_Admin", "SYS_ADMIN" };
+	static const char *const same[] = { "sys_admin", "CAP_SYS_ADMIN", "cap_Sys_Admin",
+					    "SYS_ADMIN" };
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++) {
 		assert_int_equal(runtime_cap_find(str_c(same[i]), &cap, &e), 0);
 		assert_int_equal(cap, 21);
@@ -47,7 +48,8 @@ static void test_names(void **state)
 
 static uint64_t change(const char *add1, const char *add2, const char *drop1, const char *drop2)
 {
-	const struct str add[] = { str_c(add1), str_c(add2) }, drop[] = { str_c(drop1), str_c(drop2) };
+	const struct str add[] = { str_c(add1), str_c(add2) },
+			 drop[] = { str_c(drop1), str_c(drop2) };
 	_cleanup_(err_dropp) struct err *e = NULL;
 	uint64_t mask = 0;
 	size_t n_add = !!add1 + !!add2, n_drop = !!drop1 + !!drop2;

@@ -1,4 +1,5 @@
-/* Device rules as the kernel applies them: the program of version 2, on a group of the unified hierarchy; and Docker's defaults of a spec. */
+/* Device rules as the kernel applies them: the program of version 2, on a group of the unified
+ * hierarchy; and Docker's defaults of a spec. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,7 +59,8 @@ static void test_defaults(void **state)
 	size_t n;
 	_cleanup_(err_dropp) struct err *e = NULL;
 	const struct runtime_device_rule *rules = runtime_device_rules(&n);
-	_cleanup_close_ int program = runtime_device_load(rules, n, &e), at = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int program = runtime_device_load(rules, n, &e),
+			    at = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (program < 0 || runtime_device_attach(at, program, &e) < 0)
 		fail_msg("%s", e->msg);
 	assert_int_equal(inside(S_IFCHR, 1, 3, O_RDWR), 0);
@@ -76,9 +78,12 @@ static void test_defaults(void **state)
 static void test_narrower(void **state)
 {
 	(void)state;
-	static const struct runtime_device_rule rules[] = { { 'a', -1, -1, "rwm", true }, { 'c', 1, -1, "w", false }, { 'c', 1, 5, "rw", true } };
+	static const struct runtime_device_rule rules[] = { { 'a', -1, -1, "rwm", true },
+							    { 'c', 1, -1, "w", false },
+							    { 'c', 1, 5, "rw", true } };
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_close_ int program = runtime_device_load(rules, ARRAY_SIZE(rules), &e), at = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int program = runtime_device_load(rules, ARRAY_SIZE(rules), &e),
+			    at = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(program >= 0);
 	assert_int_equal(runtime_device_attach(at, program, &e), 0);
 	assert_int_equal(inside(S_IFCHR, 1, 3, O_RDONLY), 0);
@@ -96,7 +101,8 @@ static void test_spec(void **state)
 	assert_string_equal(s.cwd, "/");
 	assert_int_equal(s.caps.bounding, 0xa80425fb);
 	assert_true(s.seccomp && s.mask_paths);
-	assert_false(s.no_new_privs || s.privileged_sys || s.root_readonly || s.init || s.host_pid || s.remove_stubs);
+	assert_false(s.no_new_privs || s.privileged_sys || s.root_readonly || s.init ||
+		     s.host_pid || s.remove_stubs);
 	assert_int_equal(s.stdio[0], -1);
 	assert_int_equal(s.net, RUNTIME_NET_HOST);
 	assert_null(s.argv);

@@ -1,4 +1,5 @@
-/* How containers end: daemons left behind, cancelling, deaths of cbuild and of the helper, and that nothing grows. */
+/* How containers end: daemons left behind, cancelling, deaths of cbuild and of the helper, and
+ * that nothing grows. */
 #include "tests/unit/runtime_box.h"
 
 #include <pthread.h>
@@ -18,17 +19,20 @@ static bool holds(const char *pid, const char *file, const char *text)
 	return str_find_str(sb_str(&b), str_c(text), 0) != SIZE_MAX;
 }
 
-/* Processes of these tests (others may run beside) whose command line, joined by blanks, holds the mark; zombies have none. */
+/* Processes of these tests (others may run beside) whose command line, joined by blanks, holds
+ * the mark; zombies have none. */
 static unsigned alive(const char *mark)
 {
 	unsigned n = 0;
 	_cleanup_closedir_ DIR *d = opendir("/proc");
 	for (struct dirent *e; (e = readdir(d));)
-		n += e->d_name[0] >= '0' && e->d_name[0] <= '9' && holds(e->d_name, "cmdline", mark) && holds(e->d_name, "environ", store);
+		n += e->d_name[0] >= '0' && e->d_name[0] <= '9' &&
+			holds(e->d_name, "cmdline", mark) && holds(e->d_name, "environ", store);
 	return n;
 }
 
-/* Until there are so many at one moment: between fork and exec, and within exec, a process counts as what it was or not at all. */
+/* Until there are so many at one moment: between fork and exec, and within exec, a process
+ * counts as what it was or not at all. */
 static void wait_alive(const char *mark, unsigned want)
 {
 	unsigned have = 0;
@@ -90,8 +94,10 @@ static void test_daemons(void **state)
 	poll(NULL, 0, 100);
 	unsigned before = left_over();
 	_cleanup_(sb_releasep) struct sb out = { 0 };
-	_cleanup_free_ char *script = xasprintf("export BOX=%s; (sleep 1001 &); "
-						"setsid sh -c 'trap \"\" TERM HUP INT; sleep 1001' & sleep 0.1; echo done", store);
+	_cleanup_free_ char *script = xasprintf(
+		"export BOX=%s; (sleep 1001 &); "
+		"setsid sh -c 'trap \"\" TERM HUP INT; sleep 1001' & sleep 0.1; echo done",
+		store);
 	/* In the background, in a session of its own, deaf to signals, holding the pipe. */
 	assert_int_equal(box_sh(script, &out), 0);
 	assert_string_equal(sb_c(&out), "done\n");
@@ -107,7 +113,9 @@ static void test_cancel(void **state)
 {
 	(void)state;
 	for (int round = 0; round < 6; round++) {
-		struct process *p = start_sh("trap '' TERM INT; setsid sleep 1002 & sleep 1002; true", round % 2 ? 1000 : 0);
+		struct process *p =
+			start_sh("trap '' TERM INT; setsid sleep 1002 & sleep 1002; true",
+				 round % 2 ? 1000 : 0);
 		if (round < 4)
 			wait_alive("sleep 1002", 3);
 		runtime_process_kill(p);
@@ -150,7 +158,8 @@ static pid_t helper_pid(void)
 	return (pid_t)strtol(line + 1, NULL, 10);
 }
 
-/* kill -9 of the helper: its RUNs die; the answer comes only when they are gone; a new helper works on. */
+/* kill -9 of the helper: its RUNs die; the answer comes only when they are gone; a new helper
+ * works on. */
 static void test_helper_killed(void **state)
 {
 	(void)state;
@@ -178,8 +187,8 @@ static void add(const char *name)
 }
 
 /*
- * A process that does as a cbuild would: starts a helper and with it what `work` says; its pid. Its parent stands for an init that reaps at
- * once. Both end with us.
+ * A process that does as a cbuild would: starts a helper and with it what `work` says; its pid. Its
+ * parent stands for an init that reaps at once. Both end with us.
  */
 static pid_t start_caller(void (*work)(void), pid_t *ret_init)
 {
@@ -231,8 +240,8 @@ static void work_plain(void)
 }
 
 /*
- * kill -9 of cbuild and helper together. A program that changes its user by a set-uid exec has lost the parent death signal (so does `su`):
- * the record is what finds it.
+ * kill -9 of cbuild and helper together. A program that changes its user by a set-uid exec has lost
+ * the parent death signal (so does `su`): the record is what finds it.
  */
 static void test_both_killed(void **state)
 {
@@ -278,9 +287,12 @@ static void test_lock(void **state)
 	(void)state;
 	const char *argv[] = { "sleep", "0.3", NULL };
 	_cleanup_(err_dropp) struct err *e = NULL;
-	_cleanup_close_ int lock = openat(top_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600), other = openat(top_fd, "lock", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int lock = openat(top_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600),
+			    other = openat(top_fd, "lock", O_RDWR | O_CLOEXEC);
 	assert_int_equal(flock(lock, LOCK_EX), 0);
-	struct runtime_mount m = { .kind = RUNTIME_MOUNT_TMPFS, .target = "/cache", .lock_fd = lock };
+	struct runtime_mount m = { .kind = RUNTIME_MOUNT_TMPFS,
+				   .target = "/cache",
+				   .lock_fd = lock };
 	struct runtime_spec spec;
 	box_spec(&spec, argv);
 	spec.mounts = &m;
@@ -295,7 +307,8 @@ static void test_lock(void **state)
 	runtime_process_free(p);
 }
 
-/* Too little memory in the group that cbuild itself is in (version 1, where a RUN has no memory group of its own). */
+/* Too little memory in the group that cbuild itself is in (version 1, where a RUN has no memory
+ * group of its own). */
 static void test_oom(void **state)
 {
 	(void)state;
@@ -308,7 +321,8 @@ static void test_oom(void **state)
 	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/cgroup", &own, &e), 0);
 	const char *mine = strstr(sb_c(&own), ":memory:");
 	assert_non_null(mine);
-	_cleanup_free_ char *back = xasprintf("/sys/fs/cgroup/memory%.*s/cgroup.procs", (int)strcspn(mine + 8, "\n"), mine + 8);
+	_cleanup_free_ char *back = xasprintf("/sys/fs/cgroup/memory%.*s/cgroup.procs",
+					      (int)strcspn(mine + 8, "\n"), mine + 8);
 	runtime_spawner_stop(spawner);
 	snprintf(path, sizeof(path), "%s/memory.limit_in_bytes", group);
 	int limit = open(path, O_WRONLY | O_CLOEXEC);
@@ -323,7 +337,9 @@ static void test_oom(void **state)
 		const char *script;
 		int status;
 		bool oom;
-	} cases[] = { { "dd if=/dev/zero of=/dev/null bs=100M count=1", 137, true }, { "exit 137", 137, false }, { "exit 0", 0, false } };
+	} cases[] = { { "dd if=/dev/zero of=/dev/null bs=100M count=1", 137, true },
+		      { "exit 137", 137, false },
+		      { "exit 0", 0, false } };
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct process *p = start_sh(cases[i].script, 0);
 		struct runtime_exit x;
@@ -459,9 +475,15 @@ int main(void)
 	/* Signals to our group must not reach who runs the tests. */
 	setpgid(0, 0);
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_daemons),	      cmocka_unit_test(test_cancel),	  cmocka_unit_test(test_foreground_group),
-		cmocka_unit_test(test_helper_killed), cmocka_unit_test(test_both_killed), cmocka_unit_test(test_caller_killed),
-		cmocka_unit_test(test_lock),	      cmocka_unit_test(test_oom),	  cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_daemons),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_foreground_group),
+		cmocka_unit_test(test_helper_killed),
+		cmocka_unit_test(test_both_killed),
+		cmocka_unit_test(test_caller_killed),
+		cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_oom),
+		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests(tests, box_setup, box_teardown) || box_again();

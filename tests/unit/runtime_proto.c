@@ -1,4 +1,5 @@
-/* The helper's protocol: what is written is read; whatever else arrives is refused, never trusted. */
+/* The helper's protocol: what is written is read; whatever else arrives is refused, never
+ * trusted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,17 +23,50 @@ static char *env[] = { (char[]){ "A=1" }, NULL };
 static uint32_t groups[] = { 4, 5 };
 static struct sock_filter filter[] = { { 6, 0, 0, 1 }, { 6, 1, 2, 3 } };
 
-static struct proto_run sample(struct proto_mount *mount, struct proto_rlimit *limit, struct proto_device *device)
+static struct proto_run sample(struct proto_mount *mount, struct proto_rlimit *limit,
+			       struct proto_device *device)
 {
-	*mount = (struct proto_mount){ .fd = 1, .lock_fd = PROTO_NO_FD, .attr = 3, .mode = 0755, .size_bytes = 7, .target = "/t" };
+	*mount = (struct proto_mount){ .fd = 1,
+				       .lock_fd = PROTO_NO_FD,
+				       .attr = 3,
+				       .mode = 0755,
+				       .size_bytes = 7,
+				       .target = "/t" };
 	*limit = (struct proto_rlimit){ .soft = 1, .hard = UINT64_MAX, .resource = 7 };
-	*device = (struct proto_device){ .path = "loop0", .mode = 060600, .uid = 1, .gid = 2, .rdev = 0x700 };
+	*device = (struct proto_device){
+		.path = "loop0", .mode = 060600, .uid = 1, .gid = 2, .rdev = 0x700
+	};
 	return (struct proto_run){
-		.flags = PROTO_MASK_PATHS, .root_fd = 0, .record_fd = PROTO_NO_FD, .stdio = { PROTO_NO_FD, 2, 2 }, .cgroup_fd = PROTO_NO_FD,
-		.join_fd = 1, .cgroup_name = "g", .uid = 1000, .gid = 100, .cap_last = 40, .bounding = 1, .permitted = 2, .effective = 3,
-		.inheritable = 4, .ambient = 5, .shm_size_bytes = 6, .cwd = "/w", .hostname = "h", .argv = argv, .env = env, .groups = groups,
-		.n_groups = 2, .rlimits = limit, .n_rlimits = 1, .mounts = mount, .n_mounts = 1, .devices = device, .n_devices = 1,
-		.filter = filter, .n_filter = 2,
+		.flags = PROTO_MASK_PATHS,
+		.root_fd = 0,
+		.record_fd = PROTO_NO_FD,
+		.stdio = { PROTO_NO_FD, 2, 2 },
+		.cgroup_fd = PROTO_NO_FD,
+		.join_fd = 1,
+		.cgroup_name = "g",
+		.uid = 1000,
+		.gid = 100,
+		.cap_last = 40,
+		.bounding = 1,
+		.permitted = 2,
+		.effective = 3,
+		.inheritable = 4,
+		.ambient = 5,
+		.shm_size_bytes = 6,
+		.cwd = "/w",
+		.hostname = "h",
+		.argv = argv,
+		.env = env,
+		.groups = groups,
+		.n_groups = 2,
+		.rlimits = limit,
+		.n_rlimits = 1,
+		.mounts = mount,
+		.n_mounts = 1,
+		.devices = device,
+		.n_devices = 1,
+		.filter = filter,
+		.n_filter = 2,
 	};
 }
 
@@ -48,7 +82,9 @@ static void sample_body(struct sb *b)
 static int decode(const char *p, size_t n, uint32_t n_fds, struct proto_run *ret)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	struct proto_message m = { .kind = PROTO_RUN, .body = (char *)(uintptr_t)p, .body_size = n, .n_fds = n_fds };
+	struct proto_message m = {
+		.kind = PROTO_RUN, .body = (char *)(uintptr_t)p, .body_size = n, .n_fds = n_fds
+	};
 	return proto_run_get(&m, ret, &e);
 }
 
@@ -81,7 +117,8 @@ static void test_run(void **state)
 	proto_run_release(&r);
 }
 
-/* Cut anywhere, longer, with each byte changed, with fewer descriptors: refused or read within bounds (the sanitizer watches). */
+/* Cut anywhere, longer, with each byte changed, with fewer descriptors: refused or read within
+ * bounds (the sanitizer watches). */
 static void test_malformed(void **state)
 {
 	(void)state;
@@ -104,7 +141,8 @@ static void test_malformed(void **state)
 			_cleanup_free_ char *copy = xmemdup(b.p, b.n);
 			copy[i] = (char)bytes[v];
 			if (!decode(copy, b.n, 3, &r)) {
-				assert_true(r.root_fd < 3 && r.n_filter <= PROTO_MAX_FILTER && r.cwd[0] == '/');
+				assert_true(r.root_fd < 3 && r.n_filter <= PROTO_MAX_FILTER &&
+					    r.cwd[0] == '/');
 				for (char **s = r.argv; *s; s++)
 					assert_true(strlen(*s) < b.n);
 			}
@@ -134,7 +172,9 @@ static void test_messages(void **state)
 		struct proto_message m;
 		assert_int_equal(proto_recv(fds[1], false, &m, &e), 0);
 		proto_message_release(&m);
-		assert_int_equal(proto_send(fds[0], PROTO_RUN, (struct str){ body, sizes[i] }, (const int[]){ 0, 1 }, 2, &e), 0);
+		assert_int_equal(proto_send(fds[0], PROTO_RUN, (struct str){ body, sizes[i] },
+					    (const int[]){ 0, 1 }, 2, &e),
+				 0);
 		assert_int_equal(proto_recv(fds[1], true, &m, &e), 1);
 		assert_int_equal(m.kind, PROTO_RUN);
 		assert_int_equal(m.body_size, sizes[i]);
@@ -171,7 +211,9 @@ static void refuse_raw(const void *p, size_t n, int fd)
 	} control = { .buf = { 0 } };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	if (fd >= 0) {
-		control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+						  .cmsg_level = SOL_SOCKET,
+						  .cmsg_type = SCM_RIGHTS };
 		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control);
@@ -185,7 +227,8 @@ static void refuse_raw(const void *p, size_t n, int fd)
 	close(fds[1]);
 }
 
-/* Foreign messages, another version, a wrong length, a body that is not sealed, is shorter than said, or no memfd at all. */
+/* Foreign messages, another version, a wrong length, a body that is not sealed, is shorter than
+ * said, or no memfd at all. */
 static void test_foreign(void **state)
 {
 	(void)state;
@@ -215,7 +258,9 @@ static void test_foreign(void **state)
 	_cleanup_close_ int fd = memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	assert_int_equal(io_write_full(fd, "12345678", 8), 0);
 	refuse_raw(&h, 16, fd);
-	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE), 0);
+	assert_int_equal(
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
+		0);
 	h.size = 4096;
 	refuse_raw(&h, 16, fd);
 	refuse_raw(&h, 16, 0);
@@ -242,7 +287,12 @@ static void test_answers(void **state)
 	proto_message_release(&m);
 	err_drop(&got);
 	_cleanup_(sb_releasep) struct sb b = { 0 };
-	const struct proto_exit x = { .status = 137, .signaled = true, .oom = true, .user_us = -1, .system_us = 2, .max_rss_kib = 3 };
+	const struct proto_exit x = { .status = 137,
+				      .signaled = true,
+				      .oom = true,
+				      .user_us = -1,
+				      .system_us = 2,
+				      .max_rss_kib = 3 };
 	struct proto_exit back;
 	proto_exit_put(&b, &x);
 	m = (struct proto_message){ .kind = PROTO_EXIT, .body = b.p, .body_size = b.n };
@@ -259,8 +309,9 @@ static void test_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_run),	 cmocka_unit_test(test_malformed), cmocka_unit_test(test_messages),
-		cmocka_unit_test(test_foreign),	 cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_run),      cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_messages), cmocka_unit_test(test_foreign),
+		cmocka_unit_test(test_answers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /*
- * The filter against libseccomp's of the same rules: both programs are interpreted for every number of every architecture and samples
- * of arguments. Names that the installed libseccomp does not know are compared with the table alone.
+ * The filter against libseccomp's of the same rules: both programs are interpreted for every number
+ * of every architecture and samples of arguments. Names that the installed libseccomp does not know
+ * are compared with the table alone.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -85,7 +86,8 @@ static const struct {
 
 static uint32_t scmp_action(uint32_t action)
 {
-	return action == SECCOMP_RET_ALLOW ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(action & SECCOMP_RET_DATA);
+	return action == SECCOMP_RET_ALLOW ? SCMP_ACT_ALLOW
+					   : SCMP_ACT_ERRNO(action & SECCOMP_RET_DATA);
 }
 
 static struct scmp_arg_cmp scmp_test(const struct seccomp_test *t)
@@ -115,19 +117,25 @@ static struct program oracle(size_t arch, uint64_t caps)
 	}
 	for (size_t i = 0; i < n; i++) {
 		const struct seccomp_rule *r = &rules[i];
-		if ((caps & r->with) != r->with || caps & r->without || (r->archs && !(r->archs >> arches[arch].arch & 1)))
+		if ((caps & r->with) != r->with || caps & r->without ||
+		    (r->archs && !(r->archs >> arches[arch].arch & 1)))
 			continue;
 		for (const char *const *name = r->names; *name; name++) {
 			int nr = seccomp_syscall_resolve_name_arch(arches[arch].scmp, *name);
-			/* Negative numbers are calls that this architecture lacks (or has inside socketcall and ipc). */
-			if (nr < 0 || runtime_syscall_at(runtime_syscall_find(*name), arches[arch].arch) < 0)
+			/* Negative numbers are calls that this architecture lacks (or has inside
+			 * socketcall and ipc). */
+			if (nr < 0 ||
+			    runtime_syscall_at(runtime_syscall_find(*name), arches[arch].arch) < 0)
 				continue;
 			struct scmp_arg_cmp cmp = scmp_test(&r->test);
-			/* Rules are added by native numbers, or what stands for them, and translated. */
+			/* Rules are added by native numbers, or what stands for them, and
+			 * translated. */
 			int native = seccomp_syscall_resolve_name(*name);
-			int e = seccomp_rule_add_exact_array(ctx, scmp_action(r->action), native, r->n_tests, &cmp);
+			int e = seccomp_rule_add_exact_array(ctx, scmp_action(r->action), native,
+							     r->n_tests, &cmp);
 			if (e && e != -EEXIST)
-				e = seccomp_rule_add_array(ctx, scmp_action(r->action), native, r->n_tests, &cmp);
+				e = seccomp_rule_add_array(ctx, scmp_action(r->action), native,
+							   r->n_tests, &cmp);
 			if (e && e != -EEXIST)
 				fail_msg("%s: %s", *name, strerror(-e));
 		}
@@ -154,36 +162,54 @@ static struct program ours(uint64_t caps, enum runtime_machine machine)
 }
 
 static const uint64_t samples[] = {
-	0, 1, 7, 8, 9, 16, 37, 38, 39, 40, 41, 0x20000, 0x20008, 0x40000, 0xffffffff, 0x10000000, 0x10000011, 0x20000, 0x02000000, 0x7e020000,
-	0x100000000, 0x100000026, 0x100000008, 0x2600000000, 0x80000000, 0xffffffffffffffff,
+	0,           1,
+	7,           8,
+	9,           16,
+	37,          38,
+	39,          40,
+	41,          0x20000,
+	0x20008,     0x40000,
+	0xffffffff,  0x10000000,
+	0x10000011,  0x20000,
+	0x02000000,  0x7e020000,
+	0x100000000, 0x100000026,
+	0x100000008, 0x2600000000,
+	0x80000000,  0xffffffffffffffff,
 };
 
 static bool known(size_t arch, uint32_t nr)
 {
-	char *name = seccomp_syscall_resolve_num_arch(arches[arch].scmp, (int)(nr | arches[arch].bit));
+	char *name =
+		seccomp_syscall_resolve_num_arch(arches[arch].scmp, (int)(nr | arches[arch].bit));
 	free(name);
 	return name;
 }
 
-/* libseccomp turns rules for these into rules for socketcall and ipc, and refuses some of the calls themselves: test_edges has them. */
+/* libseccomp turns rules for these into rules for socketcall and ipc, and refuses some of the
+ * calls themselves: test_edges has them. */
 static bool multiplexed(size_t arch, uint32_t nr)
 {
-	return arches[arch].arch == RUNTIME_I386 && (nr == 337 || nr == 345 || (nr >= 359 && nr <= 373) || (nr >= 393 && nr <= 402));
+	return arches[arch].arch == RUNTIME_I386 &&
+		(nr == 337 || nr == 345 || (nr >= 359 && nr <= 373) || (nr >= 393 && nr <= 402));
 }
 
 static void compare(uint64_t caps)
 {
 	for (size_t arch = 0; arch < ARRAY_SIZE(arches); arch++) {
 		struct program want = oracle(arch, caps);
-		struct program have = ours(caps, arch < 3 ? RUNTIME_MACHINE_X86_64 : RUNTIME_MACHINE_AARCH64);
+		struct program have =
+			ours(caps, arch < 3 ? RUNTIME_MACHINE_X86_64 : RUNTIME_MACHINE_AARCH64);
 		unsigned compared = 0;
 		for (uint32_t i = 0; i <= RUNTIME_SYSCALL_NEWEST + 6; i++) {
-			uint32_t nr = i <= RUNTIME_SYSCALL_NEWEST ? i : 0xf0000 + i - RUNTIME_SYSCALL_NEWEST;
+			uint32_t nr = i <= RUNTIME_SYSCALL_NEWEST
+				? i
+				: 0xf0000 + i - RUNTIME_SYSCALL_NEWEST;
 			if (!known(arch, nr) || multiplexed(arch, nr))
 				continue;
 			compared++;
 			for (size_t s = 0; s < ARRAY_SIZE(samples); s++) {
-				struct seccomp_data d = { .nr = (int)(nr | arches[arch].bit), .arch = arches[arch].audit };
+				struct seccomp_data d = { .nr = (int)(nr | arches[arch].bit),
+							  .arch = arches[arch].audit };
 				d.args[0] = samples[s];
 				uint32_t a = interpret(&have, &d);
 				/* Ours does not look at the upper half, see profile.h. */
@@ -193,7 +219,9 @@ static void compare(uint64_t caps)
 				if (nr >= 0xf0000 && a == (SECCOMP_RET_ERRNO | ENOSYS))
 					a = SECCOMP_RET_ERRNO | EPERM;
 				if (a != b)
-					fail_msg("arch %zu, call %u, argument %llx: %x, libseccomp %x", arch, nr, (unsigned long long)samples[s], a, b);
+					fail_msg(
+						"arch %zu, call %u, argument %llx: %x, libseccomp %x",
+						arch, nr, (unsigned long long)samples[s], a, b);
 			}
 		}
 		assert_true(compared > 300);
@@ -224,38 +252,44 @@ static uint32_t ask(const struct program *p, uint32_t audit, uint32_t nr, uint64
 static void test_edges(void **state)
 {
 	(void)state;
-	const uint32_t unknown = SECCOMP_RET_ERRNO | ENOSYS, allow = SECCOMP_RET_ALLOW, refused = SECCOMP_RET_ERRNO | EPERM;
+	const uint32_t unknown = SECCOMP_RET_ERRNO | ENOSYS, allow = SECCOMP_RET_ALLOW,
+		       refused = SECCOMP_RET_ERRNO | EPERM;
 	struct program p = ours(runtime_caps_default(0).bounding, RUNTIME_MACHINE_X86_64);
 	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, RUNTIME_SYSCALL_NEWEST + 1, 0), unknown);
 	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 0x3fffffff, 0), unknown);
 	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, UINT32_MAX, 0), unknown);
-	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, RUNTIME_SYSCALL_X32_BIT + RUNTIME_SYSCALL_NEWEST + 1, 0), unknown);
+	assert_int_equal(
+		ask(&p, AUDIT_ARCH_X86_64, RUNTIME_SYSCALL_X32_BIT + RUNTIME_SYSCALL_NEWEST + 1, 0),
+		unknown);
 	assert_int_equal(ask(&p, AUDIT_ARCH_I386, RUNTIME_SYSCALL_NEWEST + 1, 0), unknown);
 	assert_int_equal(ask(&p, AUDIT_ARCH_I386, 0xf0001, 0), unknown);
 	assert_int_equal(ask(&p, AUDIT_ARCH_AARCH64, 0, 0), SECCOMP_RET_KILL_PROCESS);
 	assert_int_equal(ask(&p, 0, 0, 0), SECCOMP_RET_KILL_PROCESS);
-	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 435, 0), unknown);          /* clone3 */
-	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 56, 0x10000000), refused);  /* clone, CLONE_NEWUSER */
+	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 435, 0), unknown); /* clone3 */
+	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 56, 0x10000000),
+			 refused); /* clone, CLONE_NEWUSER */
 	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 56, 0x11), allow);
-	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 41, 0x100000026), refused); /* socket: AF_ALG, as the kernel takes it */
+	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 41, 0x100000026),
+			 refused); /* socket: AF_ALG, as the kernel takes it */
 	/* Newer than Debian 12's libseccomp. */
-	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 452, 0), allow);            /* fchmodat2 */
-	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 462, 0), allow);            /* mseal */
-	assert_int_equal(ask(&p, AUDIT_ARCH_I386, 463, 0), allow);              /* setxattrat */
-	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 467, 0), refused);          /* open_tree_attr */
-	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 335, 0), allow);            /* uretprobe */
+	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 452, 0), allow);   /* fchmodat2 */
+	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 462, 0), allow);   /* mseal */
+	assert_int_equal(ask(&p, AUDIT_ARCH_I386, 463, 0), allow);     /* setxattrat */
+	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 467, 0), refused); /* open_tree_attr */
+	assert_int_equal(ask(&p, AUDIT_ARCH_X86_64, 335, 0), allow);   /* uretprobe */
 	/* Direct and multiplexed calls of i386. */
-	static const uint32_t direct[] = { 102, 117, 337, 345, 360, 361, 362, 363, 364, 369, 373, 393, 394, 395, 399, 402 };
+	static const uint32_t direct[] = { 102, 117, 337, 345, 360, 361, 362, 363,
+					   364, 369, 373, 393, 394, 395, 399, 402 };
 	for (size_t i = 0; i < ARRAY_SIZE(direct); i++)
 		assert_int_equal(ask(&p, AUDIT_ARCH_I386, direct[i], 0), allow);
-	assert_int_equal(ask(&p, AUDIT_ARCH_I386, 359, 2), allow);              /* socket */
+	assert_int_equal(ask(&p, AUDIT_ARCH_I386, 359, 2), allow); /* socket */
 	assert_int_equal(ask(&p, AUDIT_ARCH_I386, 359, 38), refused);
 	assert_true(p.n < 1000);
 	free(p.v);
 	p = ours(0, RUNTIME_MACHINE_AARCH64);
-	assert_int_equal(ask(&p, AUDIT_ARCH_ARM, 0xf0005, 0), allow);           /* set_tls */
-	assert_int_equal(ask(&p, AUDIT_ARCH_ARM, 0xf0003, 0), unknown);         /* usr26 */
-	assert_int_equal(ask(&p, AUDIT_ARCH_AARCH64, 63, 0), allow);            /* read */
+	assert_int_equal(ask(&p, AUDIT_ARCH_ARM, 0xf0005, 0), allow);   /* set_tls */
+	assert_int_equal(ask(&p, AUDIT_ARCH_ARM, 0xf0003, 0), unknown); /* usr26 */
+	assert_int_equal(ask(&p, AUDIT_ARCH_AARCH64, 63, 0), allow);    /* read */
 	free(p.v);
 }
 
@@ -271,8 +305,10 @@ static void test_numbers(void **state)
 		last = name;
 		for (size_t arch = 0; arch < ARRAY_SIZE(arches); arch++) {
 			int theirs = seccomp_syscall_resolve_name_arch(arches[arch].scmp, name);
-			int32_t mine = runtime_syscall_at(runtime_syscall_find(name), arches[arch].arch);
-			if (theirs >= 0 && mine >= 0 && theirs != (int)((uint32_t)mine | arches[arch].bit))
+			int32_t mine =
+				runtime_syscall_at(runtime_syscall_find(name), arches[arch].arch);
+			if (theirs >= 0 && mine >= 0 &&
+			    theirs != (int)((uint32_t)mine | arches[arch].bit))
 				fail_msg("%s on %zu: %d, libseccomp %d", name, arch, mine, theirs);
 		}
 	}

@@ -23,10 +23,12 @@ static void test_status(void **state)
 static void test_identity(void **state)
 {
 	(void)state;
-	assert_sh("grep -E '^(Cap|Seccomp:|NoNewPrivs|SigIgn|SigBlk|Groups|Umask|Pid)' /proc/self/status | tr -d '\\t ' | grep -v ^Pid",
-		  "Umask:0022\nGroups:\nSigBlk:0000000000000000\nSigIgn:0000000000000000\nCapInh:0000000000000000\n"
-		  "CapPrm:00000000a80425fb\nCapEff:00000000a80425fb\nCapBnd:00000000a80425fb\nCapAmb:0000000000000000\nNoNewPrivs:0\nSeccomp:2\n");
-	assert_sh("echo $$; cut -d' ' -f1,5,6 /proc/1/stat; cat /proc/self/oom_score_adj", "1\n1 1 1\n0\n");
+	assert_sh(
+		"grep -E '^(Cap|Seccomp:|NoNewPrivs|SigIgn|SigBlk|Groups|Umask|Pid)' /proc/self/status | tr -d '\\t ' | grep -v ^Pid",
+		"Umask:0022\nGroups:\nSigBlk:0000000000000000\nSigIgn:0000000000000000\nCapInh:0000000000000000\n"
+		"CapPrm:00000000a80425fb\nCapEff:00000000a80425fb\nCapBnd:00000000a80425fb\nCapAmb:0000000000000000\nNoNewPrivs:0\nSeccomp:2\n");
+	assert_sh("echo $$; cut -d' ' -f1,5,6 /proc/1/stat; cat /proc/self/oom_score_adj",
+		  "1\n1 1 1\n0\n");
 	gid_t groups[] = { 10, 29 };
 	struct runtime_spec spec;
 	runtime_spec_init(&spec);
@@ -35,9 +37,11 @@ static void test_identity(void **state)
 	spec.caps = runtime_caps_default(1000);
 	spec.groups = groups;
 	spec.n_groups = 2;
-	assert_spec(&spec, "id -u; id -g; grep -E '^(Cap|Groups)' /proc/self/status | tr -d '\\t'; echo >/dev/stdout",
-		    "1000\n100\nGroups:10 29 \nCapInh:0000000000000000\nCapPrm:0000000000000000\nCapEff:0000000000000000\n"
-		    "CapBnd:00000000a80425fb\nCapAmb:0000000000000000\n\n");
+	assert_spec(
+		&spec,
+		"id -u; id -g; grep -E '^(Cap|Groups)' /proc/self/status | tr -d '\\t'; echo >/dev/stdout",
+		"1000\n100\nGroups:10 29 \nCapInh:0000000000000000\nCapPrm:0000000000000000\nCapEff:0000000000000000\n"
+		"CapBnd:00000000a80425fb\nCapAmb:0000000000000000\n\n");
 	spec.no_new_privs = true;
 	assert_spec(&spec, "grep NoNew /proc/self/status", "NoNewPrivs:\t1\n");
 }
@@ -47,8 +51,9 @@ static void test_descriptors(void **state)
 {
 	(void)state;
 	assert_sh("exec ls /proc/self/fd", "0\n1\n2\n3\n");
-	assert_sh("ls /proc/1/fd; readlink /proc/1/fd/0; grep -c . /proc/1/environ; tr '\\0' '\\n' </proc/1/environ; true",
-		  "0\n1\n2\n/dev/null\n1\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nHOME=/root\n");
+	assert_sh(
+		"ls /proc/1/fd; readlink /proc/1/fd/0; grep -c . /proc/1/environ; tr '\\0' '\\n' </proc/1/environ; true",
+		"0\n1\n2\n/dev/null\n1\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nHOME=/root\n");
 	/* Of the container's own /dev: were it the host's, its mode could be changed from here. */
 	assert_sh("chmod 600 /proc/self/fd/0; stat -c %a /dev/null", "600\n");
 	struct stat st;
@@ -60,21 +65,32 @@ static void test_mounts(void **state)
 {
 	(void)state;
 	_cleanup_(sb_releasep) struct sb out = { 0 };
-	assert_int_equal(box_sh("cut -d' ' -f5 /proc/self/mountinfo | grep -v -E '^/(sys|proc)/' | sort", &out), 0);
+	assert_int_equal(
+		box_sh("cut -d' ' -f5 /proc/self/mountinfo | grep -v -E '^/(sys|proc)/' | sort",
+		       &out),
+		0);
 	assert_string_equal(sb_c(&out), "/\n/dev\n/dev/mqueue\n/dev/pts\n/dev/shm\n/proc\n/sys\n");
-	assert_sh("awk '$5 !~ /^\\/(|dev|proc|sys|dev\\/(pts|shm|mqueue)|proc\\/[a-z_-]*|sys\\/fs\\/cgroup(\\/.*)?|sys\\/firmware|"
-		  "sys\\/devices\\/.*)$/' /proc/self/mountinfo", "");
+	assert_sh(
+		"awk '$5 !~ /^\\/(|dev|proc|sys|dev\\/(pts|shm|mqueue)|proc\\/[a-z_-]*|sys\\/fs\\/cgroup(\\/.*)?|sys\\/firmware|"
+		"sys\\/devices\\/.*)$/' /proc/self/mountinfo",
+		"");
 	/* No peer group: nothing goes out or comes in. */
 	assert_sh("grep -c -E 'shared|master' /proc/self/mountinfo; true", "0\n");
-	assert_sh("for i in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/irq/x /sys/kernel/uevent_helper /sys/fs/cgroup/x; do "
-		  "(echo x >$i) 2>/dev/null && echo written $i; done; true", "");
-	assert_sh("for i in /proc/kcore /proc/keys /proc/interrupts /proc/timer_list; do [ ! -e $i ] || cat $i; done; ls /sys/firmware /proc/acpi",
-		  "/proc/acpi:\n\n/sys/firmware:\n");
-	assert_sh("mount -t tmpfs x /tmp 2>&1 | grep -o -i 'permission denied'; umount /proc 2>&1 | grep -o -i 'not permitted'; "
-		  "(chmod 777 /proc/keys || chmod 777 /sys/firmware) 2>&1 | grep -c -i 'read-only'", "permission denied\nnot permitted\n2\n");
-	assert_sh("stat -c '%n %a %t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; for i in fd stdin ptmx; do readlink /dev/$i; done",
-		  "/dev/null 666 1:3\n/dev/zero 666 1:5\n/dev/full 666 1:7\n/dev/random 666 1:8\n/dev/urandom 666 1:9\n/dev/tty 666 5:0\n"
-		  "/proc/self/fd\n/proc/self/fd/0\npts/ptmx\n");
+	assert_sh(
+		"for i in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/irq/x /sys/kernel/uevent_helper /sys/fs/cgroup/x; do "
+		"(echo x >$i) 2>/dev/null && echo written $i; done; true",
+		"");
+	assert_sh(
+		"for i in /proc/kcore /proc/keys /proc/interrupts /proc/timer_list; do [ ! -e $i ] || cat $i; done; ls /sys/firmware /proc/acpi",
+		"/proc/acpi:\n\n/sys/firmware:\n");
+	assert_sh(
+		"mount -t tmpfs x /tmp 2>&1 | grep -o -i 'permission denied'; umount /proc 2>&1 | grep -o -i 'not permitted'; "
+		"(chmod 777 /proc/keys || chmod 777 /sys/firmware) 2>&1 | grep -c -i 'read-only'",
+		"permission denied\nnot permitted\n2\n");
+	assert_sh(
+		"stat -c '%n %a %t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; for i in fd stdin ptmx; do readlink /dev/$i; done",
+		"/dev/null 666 1:3\n/dev/zero 666 1:5\n/dev/full 666 1:7\n/dev/random 666 1:8\n/dev/urandom 666 1:9\n/dev/tty 666 5:0\n"
+		"/proc/self/fd\n/proc/self/fd/0\npts/ptmx\n");
 	/* A /dev of its own each time. */
 	assert_sh("touch /dev/mine; rm /dev/zero; ls /dev/mine", "/dev/mine\n");
 	assert_sh("ls /dev/mine 2>&1 | grep -c 'No such'; ls /dev/zero", "1\n/dev/zero\n");
@@ -86,7 +102,8 @@ static void test_root_readonly(void **state)
 	struct runtime_spec spec;
 	runtime_spec_init(&spec);
 	spec.root_readonly = true;
-	assert_spec(&spec, "touch /x 2>&1 | grep -o 'Read-only.*'; touch /dev/shm/x && echo fine", "Read-only file system\nfine\n");
+	assert_spec(&spec, "touch /x 2>&1 | grep -o 'Read-only.*'; touch /dev/shm/x && echo fine",
+		    "Read-only file system\nfine\n");
 }
 
 static void test_cwd(void **state)
@@ -100,12 +117,14 @@ static void test_cwd(void **state)
 	spec.cwd_as_user = true;
 	spec.uid = spec.gid = 1000;
 	spec.caps = runtime_caps_default(1000);
-	assert_spec(&spec, "pwd; stat -c %a:%u:%g /w /w/own", "/w/own\n755:1000:1000\n755:1000:1000\n");
+	assert_spec(&spec, "pwd; stat -c %a:%u:%g /w /w/own",
+		    "/w/own\n755:1000:1000\n755:1000:1000\n");
 	/* root's folder, entered by root's capabilities, seen by a user who could not enter it. */
 	spec.cwd = "/root";
 	assert_spec(&spec, "pwd", "/root\n");
 	spec.argv = (const char *const[]){ "true", NULL };
-	static const char *const bad[] = { "/proc/self/fd/7", "/proc/self/fd/3", "/proc/self/fd/4", "/proc/1/fd/5/..", "/bin/sh" };
+	static const char *const bad[] = { "/proc/self/fd/7", "/proc/self/fd/3", "/proc/self/fd/4",
+					   "/proc/1/fd/5/..", "/bin/sh" };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
 		_cleanup_(sb_releasep) struct sb out = { 0 };
@@ -115,7 +134,8 @@ static void test_cwd(void **state)
 	}
 }
 
-static void refuse(const char *const argv[], enum err_code code, int status, const char *message, const char *hint)
+static void refuse(const char *const argv[], enum err_code code, int status, const char *message,
+		   const char *hint)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(sb_releasep) struct sb out = { 0 };
@@ -131,7 +151,11 @@ static void refuse(const char *const argv[], enum err_code code, int status, con
 		assert_null(e->hint);
 }
 
-#define ARGV(...) (const char *const[]){ __VA_ARGS__, NULL }
+#define ARGV(...)                                                                                  \
+	(const char *const[])                                                                      \
+	{                                                                                          \
+		__VA_ARGS__, NULL                                                                  \
+	}
 
 static void test_program(void **state)
 {
@@ -146,16 +170,23 @@ static void test_program(void **state)
 	box_put("bin/empty", STR(""), 0755);
 	box_put("bin/nox", STR("#!/bin/sh\n"), 0644);
 	box_put("bin/arm", (struct str){ elf, sizeof(elf) }, 0755);
-	refuse(ARGV("nosuch"), ERR_NOT_FOUND, 127, "exec: \"nosuch\": executable file not found in $PATH", NULL);
-	refuse(ARGV("nox"), ERR_NOT_FOUND, 127, "exec: \"nox\": executable file not found in $PATH", NULL);
-	refuse(ARGV("/no/such"), ERR_NOT_FOUND, 127, "exec: \"/no/such\": no such file or directory", NULL);
+	refuse(ARGV("nosuch"), ERR_NOT_FOUND, 127,
+	       "exec: \"nosuch\": executable file not found in $PATH", NULL);
+	refuse(ARGV("nox"), ERR_NOT_FOUND, 127, "exec: \"nox\": executable file not found in $PATH",
+	       NULL);
+	refuse(ARGV("/no/such"), ERR_NOT_FOUND, 127,
+	       "exec: \"/no/such\": no such file or directory", NULL);
 	refuse(ARGV("/bin/nox"), ERR_DENIED, 126, "exec: \"/bin/nox\": permission denied", NULL);
-	refuse(ARGV("/etc"), ERR_DENIED, 126, "exec: \"/etc\": is a directory: permission denied", NULL);
+	refuse(ARGV("/etc"), ERR_DENIED, 126, "exec: \"/etc\": is a directory: permission denied",
+	       NULL);
 	refuse(ARGV("/bin/crlf"), ERR_INVALID, 255, "exec /bin/crlf: no such file or directory",
 	       "interpreter \"/bin/sh\\r\": the script has CRLF line ends");
-	refuse(ARGV("noint"), ERR_INVALID, 255, "exec noint: no such file or directory", "interpreter \"/opt/python\" is not in the image");
-	refuse(ARGV("plain"), ERR_INVALID, 255, "exec plain: exec format error", "a script needs a first line such as #!/bin/sh");
-	refuse(ARGV("empty"), ERR_INVALID, 255, "exec empty: exec format error", "the file is empty");
+	refuse(ARGV("noint"), ERR_INVALID, 255, "exec noint: no such file or directory",
+	       "interpreter \"/opt/python\" is not in the image");
+	refuse(ARGV("plain"), ERR_INVALID, 255, "exec plain: exec format error",
+	       "a script needs a first line such as #!/bin/sh");
+	refuse(ARGV("empty"), ERR_INVALID, 255, "exec empty: exec format error",
+	       "the file is empty");
 #ifdef __x86_64__
 	refuse(ARGV("arm"), ERR_INVALID, 255, "exec arm: exec format error",
 	       "the program is for arm64, this machine is amd64 (install qemu-user-static to run it)");
@@ -168,10 +199,13 @@ static void test_traps(void **state)
 	(void)state;
 	static const char *const names[] = { "proc", "dev", "sys" };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		_cleanup_free_ char *path = xasprintf("rootfs/%s", names[i]), *aside = xasprintf("rootfs/.%s", names[i]);
+		_cleanup_free_ char *path = xasprintf("rootfs/%s", names[i]),
+				    *aside = xasprintf("rootfs/.%s", names[i]);
 		assert_int_equal(renameat(top_fd, path, top_fd, aside), 0);
 		assert_int_equal(symlinkat("../../../../etc", top_fd, path), 0);
-		_cleanup_free_ char *script = xasprintf("cut -d' ' -f5 /%s*/self/mountinfo 2>/dev/null | grep -x /etc", i ? "proc" : "etc");
+		_cleanup_free_ char *script =
+			xasprintf("cut -d' ' -f5 /%s*/self/mountinfo 2>/dev/null | grep -x /etc",
+				  i ? "proc" : "etc");
 		assert_sh(script, "/etc\n");
 		assert_int_equal(unlinkat(top_fd, path, 0), 0);
 		assert_int_equal(renameat(top_fd, aside, top_fd, path), 0);
@@ -189,20 +223,40 @@ static void test_traps(void **state)
 	assert_int_equal(renameat(top_fd, "rootfs/.proc", top_fd, "rootfs/proc"), 0);
 }
 
-/* Binds, files and tmpfs; targets that were missing are gone afterwards and their folders as they were. */
+/* Binds, files and tmpfs; targets that were missing are gone afterwards and their folders as
+ * they were. */
 static void test_extra_mounts(void **state)
 {
 	(void)state;
 	_cleanup_(err_dropp) struct err *e = NULL;
-	assert_int_equal(io_replace_file(top_fd, "resolv", STR("nameserver 1.1.1.1\n"), 0644, false, &e), 0);
+	assert_int_equal(
+		io_replace_file(top_fd, "resolv", STR("nameserver 1.1.1.1\n"), 0644, false, &e), 0);
 	assert_int_equal(io_mkdirs(top_fd, "data/sub", 0755, &e), 0);
-	_cleanup_close_ int file = openat(top_fd, "resolv", O_PATH | O_CLOEXEC), folder = openat(top_fd, "data", O_PATH | O_CLOEXEC);
+	_cleanup_close_ int file = openat(top_fd, "resolv", O_PATH | O_CLOEXEC),
+			    folder = openat(top_fd, "data", O_PATH | O_CLOEXEC);
 	assert_int_equal(symlinkat("../run/x/stub", top_fd, "rootfs/etc/resolv.conf"), 0);
 	const struct runtime_mount mounts[] = {
-		{ .kind = RUNTIME_MOUNT_FILE, .fd = file, .target = "/etc/resolv.conf", .readonly = true, .noexec = true, .lock_fd = -1 },
-		{ .kind = RUNTIME_MOUNT_FILE, .fd = folder, .target = "/m/n/data", .recursive = true, .lock_fd = -1 },
-		{ .kind = RUNTIME_MOUNT_TMPFS, .target = "/m/t", .size_bytes = 65536, .mode = 01770, .nosuid = true, .lock_fd = -1 },
-		{ .kind = RUNTIME_MOUNT_TMPFS, .target = "/m/t/deep/er", .readonly = true, .lock_fd = -1 },
+		{ .kind = RUNTIME_MOUNT_FILE,
+		  .fd = file,
+		  .target = "/etc/resolv.conf",
+		  .readonly = true,
+		  .noexec = true,
+		  .lock_fd = -1 },
+		{ .kind = RUNTIME_MOUNT_FILE,
+		  .fd = folder,
+		  .target = "/m/n/data",
+		  .recursive = true,
+		  .lock_fd = -1 },
+		{ .kind = RUNTIME_MOUNT_TMPFS,
+		  .target = "/m/t",
+		  .size_bytes = 65536,
+		  .mode = 01770,
+		  .nosuid = true,
+		  .lock_fd = -1 },
+		{ .kind = RUNTIME_MOUNT_TMPFS,
+		  .target = "/m/t/deep/er",
+		  .readonly = true,
+		  .lock_fd = -1 },
 	};
 	struct timespec old[2] = { { 1000, 0 }, { 1000, 5 } };
 	utimensat(top_fd, "rootfs", old, 0);
@@ -211,10 +265,11 @@ static void test_extra_mounts(void **state)
 	spec.mounts = mounts;
 	spec.n_mounts = ARRAY_SIZE(mounts);
 	spec.remove_stubs = true;
-	assert_spec(&spec,
-		    "cat /etc/resolv.conf; echo x 2>/dev/null >/etc/resolv.conf || echo ro; touch /m/n/data/new; stat -c %a /m/t; "
-		    "dd if=/dev/zero of=/m/t/f bs=100k count=1 2>/dev/null || echo full; touch /m/t/deep/er/x 2>/dev/null || echo ro; ls /m/t",
-		    "nameserver 1.1.1.1\nro\n1770\nfull\nro\ndeep\nf\n");
+	assert_spec(
+		&spec,
+		"cat /etc/resolv.conf; echo x 2>/dev/null >/etc/resolv.conf || echo ro; touch /m/n/data/new; stat -c %a /m/t; "
+		"dd if=/dev/zero of=/m/t/f bs=100k count=1 2>/dev/null || echo full; touch /m/t/deep/er/x 2>/dev/null || echo ro; ls /m/t",
+		"nameserver 1.1.1.1\nro\n1770\nfull\nro\ndeep\nf\n");
 	assert_int_equal(faccessat(top_fd, "data/new", F_OK, 0), 0);
 	assert_int_equal(faccessat(top_fd, "rootfs/m", F_OK, 0), -1);
 	assert_int_equal(faccessat(top_fd, "rootfs/run", F_OK, 0), -1);
@@ -235,8 +290,10 @@ static void test_network(void **state)
 	runtime_spec_init(&spec);
 	spec.net = RUNTIME_NET_NONE;
 	spec.hostname = "buildkitsandbox";
-	assert_spec(&spec, "hostname; ip -o link | awk '{print $2, $3}'; ls /sys/class/net; ls -d /sys/fs/cgroup /sys/firmware/* 2>/dev/null",
-		    "buildkitsandbox\nlo: <LOOPBACK,UP,LOWER_UP>\nlo\n/sys/fs/cgroup\n");
+	assert_spec(
+		&spec,
+		"hostname; ip -o link | awk '{print $2, $3}'; ls /sys/class/net; ls -d /sys/fs/cgroup /sys/firmware/* 2>/dev/null",
+		"buildkitsandbox\nlo: <LOOPBACK,UP,LOWER_UP>\nlo\n/sys/fs/cgroup\n");
 	assert_sh("hostname x 2>&1 | grep -c -i 'not permitted'", "1\n");
 }
 
@@ -249,13 +306,15 @@ static void test_privileged(void **state)
 	spec.caps = runtime_caps_of(runtime_caps_all(), 0);
 	spec.seccomp = spec.mask_paths = false;
 	spec.privileged_sys = true;
-	assert_spec(&spec,
-		    "mount -t tmpfs x /tmp && echo mounted; grep Seccomp: /proc/self/status | tr -d '\\t'; head -c3 /proc/interrupts | wc -c; "
-		    "awk '$5 == \"/sys\" {print substr($6, 1, 2)}' /proc/self/mountinfo; mknod /dev/kmsg2 c 1 11 && : </dev/kmsg2 && echo open",
-		    "mounted\nSeccomp:0\n3\nrw\nopen\n");
-	assert_sh("mknod /tmp/sda b 8 0 && echo made; cat /tmp/sda 2>&1 | grep -o -i 'not permitted'; rm /tmp/sda; "
-		  "mknod /dev/kmsg2 c 1 11 && (: </dev/kmsg2) 2>&1 | grep -o -i 'not permitted'",
-		  "made\nnot permitted\nnot permitted\n");
+	assert_spec(
+		&spec,
+		"mount -t tmpfs x /tmp && echo mounted; grep Seccomp: /proc/self/status | tr -d '\\t'; head -c3 /proc/interrupts | wc -c; "
+		"awk '$5 == \"/sys\" {print substr($6, 1, 2)}' /proc/self/mountinfo; mknod /dev/kmsg2 c 1 11 && : </dev/kmsg2 && echo open",
+		"mounted\nSeccomp:0\n3\nrw\nopen\n");
+	assert_sh(
+		"mknod /tmp/sda b 8 0 && echo made; cat /tmp/sda 2>&1 | grep -o -i 'not permitted'; rm /tmp/sda; "
+		"mknod /dev/kmsg2 c 1 11 && (: </dev/kmsg2) 2>&1 | grep -o -i 'not permitted'",
+		"made\nnot permitted\nnot permitted\n");
 }
 
 /* ---- calls that a container must not make, by this very program run inside */
@@ -313,7 +372,11 @@ static void test_refused_calls(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		int fd = open(paths[i], O_PATH | O_CLOEXEC);
 		if (fd >= 0)
-			mounts[n++] = (struct runtime_mount){ .fd = fd, .target = targets[i], .readonly = true, .recursive = true, .lock_fd = -1 };
+			mounts[n++] = (struct runtime_mount){ .fd = fd,
+							      .target = targets[i],
+							      .readonly = true,
+							      .recursive = true,
+							      .lock_fd = -1 };
 	}
 	struct runtime_spec spec;
 	_cleanup_(err_dropp) struct err *e = NULL;
@@ -328,12 +391,13 @@ static void test_refused_calls(void **state)
 		close(mounts[--n].fd);
 	if (r)
 		fail_msg("%d %s %s", r, e ? e->msg : "", sb_c(&out));
-	assert_string_equal(sb_c(&out),
-			    "mount EPERM\numount2 EPERM\npivot_root EPERM\nunshare EPERM\nclone EPERM\nclone3 ENOSYS\nsetns EPERM\nbpf EPERM\n"
-			    "keyctl EPERM\nperf_event_open EPERM\nopen_by_handle_at EPERM\ninit_module EPERM\nkexec_load EPERM\nswapon EPERM\n"
-			    "reboot EPERM\nsettimeofday EPERM\nfsopen EPERM\nopen_tree EPERM\nprocess_vm_writev ESRCH\naf_alg EPERM\n"
-			    "af_vsock EPERM\naf_inet ALLOWED\nuserfaultfd EPERM\nio_uring_setup EPERM\nfuture ENOSYS\npersonality EPERM\n"
-			    "exe ETXTBSY\n");
+	assert_string_equal(
+		sb_c(&out),
+		"mount EPERM\numount2 EPERM\npivot_root EPERM\nunshare EPERM\nclone EPERM\nclone3 ENOSYS\nsetns EPERM\nbpf EPERM\n"
+		"keyctl EPERM\nperf_event_open EPERM\nopen_by_handle_at EPERM\ninit_module EPERM\nkexec_load EPERM\nswapon EPERM\n"
+		"reboot EPERM\nsettimeofday EPERM\nfsopen EPERM\nopen_tree EPERM\nprocess_vm_writev ESRCH\naf_alg EPERM\n"
+		"af_vsock EPERM\naf_inet ALLOWED\nuserfaultfd EPERM\nio_uring_setup EPERM\nfuture ENOSYS\npersonality EPERM\n"
+		"exe ETXTBSY\n");
 }
 
 /* The kernel runs the helper as the container's process: it does nothing. */
@@ -346,7 +410,8 @@ static void test_self_exe(void **state)
 	struct runtime_spec spec;
 	box_spec(&spec, ARGV("/bin/entry", "--", "sh"));
 	assert_int_equal(box_run(&spec, &out, &e), 1);
-	assert_string_equal(sb_c(&out), "this program is a part of cbuild, which starts it itself\n");
+	assert_string_equal(sb_c(&out),
+			    "this program is a part of cbuild, which starts it itself\n");
 }
 
 static void test_large(void **state)
@@ -388,11 +453,14 @@ int main(int argc, char **argv)
 		return 77;
 	}
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_status),	     cmocka_unit_test(test_identity), cmocka_unit_test(test_descriptors),
-		cmocka_unit_test(test_mounts),	     cmocka_unit_test(test_cwd),      cmocka_unit_test(test_root_readonly),
-		cmocka_unit_test(test_program),	     cmocka_unit_test(test_traps),    cmocka_unit_test(test_extra_mounts),
-		cmocka_unit_test(test_network),	     cmocka_unit_test(test_privileged), cmocka_unit_test(test_refused_calls),
-		cmocka_unit_test(test_self_exe),     cmocka_unit_test(test_large),    cmocka_unit_test(test_rlimits),
+		cmocka_unit_test(test_status),       cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_descriptors),  cmocka_unit_test(test_mounts),
+		cmocka_unit_test(test_cwd),          cmocka_unit_test(test_root_readonly),
+		cmocka_unit_test(test_program),      cmocka_unit_test(test_traps),
+		cmocka_unit_test(test_extra_mounts), cmocka_unit_test(test_network),
+		cmocka_unit_test(test_privileged),   cmocka_unit_test(test_refused_calls),
+		cmocka_unit_test(test_self_exe),     cmocka_unit_test(test_large),
+		cmocka_unit_test(test_rlimits),
 	};
 	return cmocka_run_group_tests(tests, box_setup, box_teardown) || box_again();
 }

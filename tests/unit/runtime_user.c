@@ -29,15 +29,17 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(top));
 	root = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(mkdirat(root, "etc", 0755), 0);
-	put("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"
-			  "# a comment\n"
-			  "broken:x:notanumber:0::/:/bin/sh\n"
-			  "short\n"
-			  "daemon:x:1:1::/usr/sbin:\n"
-			  "ann:x:1000:100:Ann:/home/ann:/bin/sh\r\n"
-			  "big:x:4294967295:1::/:\n"
-			  "nohome:x:7:7\n");
-	put("etc/group", "root:x:0:\ndaemon:x:1:\nusers:x:100:ann\nwheel:x:10:root,ann\naudio:x:29:ann,bob\nbad:x:-3:ann\nstaff:x:50:bob\n");
+	put("etc/passwd",
+	    "root:x:0:0:root:/root:/bin/sh\n"
+	    "# a comment\n"
+	    "broken:x:notanumber:0::/:/bin/sh\n"
+	    "short\n"
+	    "daemon:x:1:1::/usr/sbin:\n"
+	    "ann:x:1000:100:Ann:/home/ann:/bin/sh\r\n"
+	    "big:x:4294967295:1::/:\n"
+	    "nohome:x:7:7\n");
+	put("etc/group",
+	    "root:x:0:\ndaemon:x:1:\nusers:x:100:ann\nwheel:x:10:root,ann\naudio:x:29:ann,bob\nbad:x:-3:ann\nstaff:x:50:bob\n");
 	return 0;
 }
 
@@ -49,7 +51,8 @@ static int teardown(void **state)
 	return io_remove_tree(AT_FDCWD, top, &e);
 }
 
-static void expect(const char *text, uint32_t uid, uint32_t gid, const char *groups, const char *home)
+static void expect(const char *text, uint32_t uid, uint32_t gid, const char *groups,
+		   const char *home)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(sb_releasep) struct sb b = { 0 };
@@ -96,7 +99,8 @@ static void test_refused(void **state)
 {
 	(void)state;
 	refuse("x", ERR_NOT_FOUND, "unable to find user x: no matching entries in passwd file");
-	refuse("broken", ERR_NOT_FOUND, "unable to find user broken: no matching entries in passwd file");
+	refuse("broken", ERR_NOT_FOUND,
+	       "unable to find user broken: no matching entries in passwd file");
 	refuse("ann:x", ERR_NOT_FOUND, "unable to find group x: no matching entries in group file");
 	refuse("-1", ERR_NOT_FOUND, "unable to find user -1: no matching entries in passwd file");
 	refuse("2147483648", ERR_INVALID, "uids and gids must be in range 0-2147483647");
@@ -133,14 +137,16 @@ static void test_chown(void **state)
 	assert_string_equal(e->msg, "invalid user index: -1");
 }
 
-/* Files that an image may have laid as traps: a fifo, a device, links out, one too long. None blocks, none leads out. */
+/* Files that an image may have laid as traps: a fifo, a device, links out, one too long. None
+ * blocks, none leads out. */
 static void test_traps(void **state)
 {
 	(void)state;
 	assert_int_equal(unlinkat(root, "etc/passwd", 0), 0);
 	expect("", 0, 0, "0 ", "/");
 	assert_int_equal(symlinkat("/../../../etc/hostname", root, "etc/passwd"), 0);
-	refuse("root", ERR_NOT_FOUND, "unable to find user root: no matching entries in passwd file");
+	refuse("root", ERR_NOT_FOUND,
+	       "unable to find user root: no matching entries in passwd file");
 	unlinkat(root, "etc/passwd", 0);
 	put("real", "eve:x:66:66::/e:\n");
 	assert_int_equal(symlinkat("/real", root, "etc/passwd"), 0);
