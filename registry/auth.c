@@ -125,7 +125,9 @@ static int denied(const struct auth_try *t, struct err **err)
 	err_status(err, 401);
 	if (t->origin)
 		return err_hint(err, "the credentials are those of %s", t->origin);
-	return err_hint(err, "log in: cbuild login %s", t->host->name);
+	return err_hint(
+		err, "credentials are read from docker's config.json, as docker login %s writes it",
+		t->host->name);
 }
 
 static void let_go(struct auth *a, struct auth_try *t)

@@ -63,7 +63,7 @@ static void limit_hint(const struct call *c, const struct http_response *r, stru
 	}
 	if (r->retry_after_s >= 0)
 		sb_printf(&b, "again in %" PRId64 " s; ", r->retry_after_s);
-	err_hint(err, "%slog in (cbuild login %s) or use a mirror", sb_c(&b), c->host->name);
+	err_hint(err, "%slog in (docker login %s) or use a mirror", sb_c(&b), c->host->name);
 }
 
 int client_error(const struct call *c, const struct http_response *r, struct err **err)

@@ -122,7 +122,10 @@ static int refused(const struct token_request *q, const struct http_response *r,
 			"token server '%.*s': access without credentials was refused",
 			STR_ARG(q->realm));
 	if (!q->cred)
-		err_hint(err, "log in: cbuild login %s", q->host->name);
+		err_hint(
+			err,
+			"credentials are read from docker's config.json, as docker login %s writes it",
+			q->host->name);
 	return err_status(err, r->status);
 }
 
