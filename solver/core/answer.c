@@ -165,7 +165,7 @@ void core_changed(struct graph *g, struct vertex *v, struct err *e)
 	err_drop(&e);
 	if (v->locked)
 		g->results->unlock(g->results, v);
-	v->locked = v->has_key = v->looked = false;
+	v->locked = v->has_key = v->looked = v->has_deep = false;
 	for (unsigned i = 0; i < v->n_inputs; i++)
 		if (v->inputs[i].vertex->class->source == OP_CONTEXT)
 			v->inputs[i].known = v->inputs[i].asked = false;

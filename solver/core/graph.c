@@ -75,7 +75,7 @@ struct files *vertex_files(const struct vertex *v)
 	return v->files;
 }
 
-bool vertex_deep(const struct vertex *v, struct digest *ret)
+bool vertex_deep(struct vertex *v, struct digest *ret)
 {
 	if (v->class->source == OP_FIXED) {
 		*ret = v->r;
@@ -83,6 +83,10 @@ bool vertex_deep(const struct vertex *v, struct digest *ret)
 	}
 	if (v->class->source == OP_CONTEXT)
 		return false;
+	if (v->has_deep) {
+		*ret = v->deep;
+		return true;
+	}
 	struct digester h;
 	key_deep_begin(&h, &v->op);
 	for (unsigned i = 0; i < v->n_inputs; i++) {
@@ -107,6 +111,7 @@ bool vertex_deep(const struct vertex *v, struct digest *ret)
 		}
 		key_input(&h, tag, &d);
 	}
-	*ret = digest_end(&h);
+	v->deep = *ret = digest_end(&h);
+	v->has_deep = true;
 	return true;
 }

@@ -58,6 +58,8 @@ struct vertex {
 	bool bare;                  /* r is known from a record whose files are gone */
 	bool stands_on_forced;
 	struct digest key, r, m;
+	bool has_deep;              /* deep is D(v), computed once: graphs share ancestors */
+	struct digest deep;
 	struct files *files;
 	int64_t created_ns, started_ns, ended_ns;
 	int64_t lock_retry_ns, lock_since_ns;
@@ -107,7 +109,7 @@ struct vertex **graph_all(const struct graph *g, unsigned *ret_n);
 /* The files of a vertex that has them; borrowed. */
 struct files *vertex_files(const struct vertex *v);
 /* D(v): deep key; contents of contexts must be known. false when one is not. */
-bool vertex_deep(const struct vertex *v, struct digest *ret);
+bool vertex_deep(struct vertex *v, struct digest *ret);
 
 /* ---- answers of jobs */
 /* The step's files are committed; the reference is taken over. created_ns is the layer's. */

@@ -478,6 +478,26 @@ static void step_waits_for_m_only_where_it_matters(void **state)
 	end();
 }
 
+/* Each stage copies from the two before it: the number of ways to the first one doubles, the work must not. */
+static void deep_key_of_a_diamond(void **state)
+{
+	(void)state;
+	enum { STAGES = 60 };
+	struct fake stages[STAGES];
+	begin(1);
+	struct vertex *v[STAGES];
+	for (unsigned i = 0; i < STAGES; i++) {
+		stages[i] = (struct fake){ .op = "stage", .output = "S", .content = "C" };
+		v[i] = i < 2 ? add(&step, &stages[i], base(), NULL) : add(&step, &stages[i], v[i - 1], v[i - 2]);
+	}
+	finish(v[STAGES - 1]);
+	struct digest deep, again;
+	assert_true(vertex_deep(v[STAGES - 1], &deep));
+	assert_true(vertex_deep(v[STAGES - 1], &again));
+	assert_true(digest_eq(&deep, &again));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -492,6 +512,7 @@ int main(void)
 		cmocka_unit_test_setup(bare_record_still_keys_what_follows, reset),
 		cmocka_unit_test_setup(busy_lock_is_waited_for, reset),
 		cmocka_unit_test_setup(step_waits_for_m_only_where_it_matters, reset),
+		cmocka_unit_test_setup(deep_key_of_a_diamond, reset),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
