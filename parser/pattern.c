@@ -184,7 +184,8 @@ static int check_size(struct str pattern, struct str value, struct err **err)
 {
 	if (pattern.n <= MAX_VALUE && value.n <= MAX_VALUE)
 		return 0;
-	return err_set(err, ERR_LIMIT, "pattern or value in substitution is larger than %d bytes", MAX_VALUE);
+	return err_set(err, ERR_LIMIT, "pattern or value in substitution is larger than %d bytes",
+		       MAX_VALUE);
 }
 
 int df_pattern_trim(struct str pattern, struct str value, bool suffix, bool greedy, struct str *ret,

@@ -17,8 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	/* A path whose parent is excluded is excluded as well, unless a rule negates. */
 	size_t slash = str_rfind(path, '/');
-	if (slash != SIZE_MAX && slash > 0 && !glob_set_has_negation(s) && glob_set_match(s, str_sub(path, 0, slash)) &&
-	    !glob_set_match(s, path))
+	if (slash != SIZE_MAX && slash > 0 && !glob_set_has_negation(s) &&
+	    glob_set_match(s, str_sub(path, 0, slash)) && !glob_set_match(s, path))
 		abort();
 	glob_set_descend(s, path);
 	glob_match(rules, path);

@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	bool checked = df_mount_check(a, &flag, &e) == 0;
 	/* What is refused as CSV at parse is refused later too. */
-	if (df_mount_parse(a, text, NULL, NULL, &m, &e2) == 0 && !checked && str_find(text, '$', 0) == SIZE_MAX)
+	if (df_mount_parse(a, text, NULL, NULL, &m, &e2) == 0 && !checked &&
+	    str_find(text, '$', 0) == SIZE_MAX)
 		abort();
 	if (df_duration_parse(text, &ns, &e3) < 0 && e3->code != ERR_SYNTAX)
 		abort();

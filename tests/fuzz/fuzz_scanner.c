@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 4)
 		return 0;
 	struct str text = { (const char *)data + 4, size - 4 };
-	size_t at = (data[0] | (size_t)data[1] << 8) % (text.n + 1), gone = data[2] % 32, come = data[3] % 32;
+	size_t at = (data[0] | (size_t)data[1] << 8) % (text.n + 1), gone = data[2] % 32,
+	       come = data[3] % 32;
 	gone = gone > text.n - at ? text.n - at : gone;
 	come = come > text.n ? text.n : come;
 

@@ -34,14 +34,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct str text = { (const char *)data + 1, size - 1 }, word = text, one, *many;
 	struct env env = { .base = { get } };
 	struct df_expansion x = {
-		.escape = data[0] & 1 ? '`' : '\\', .keep_quotes = data[0] & 2, .keep_unset = data[0] & 4, .plain_quotes = data[0] & 8,
+		.escape = data[0] & 1 ? '`' : '\\',
+		.keep_quotes = data[0] & 2,
+		.keep_unset = data[0] & 4,
+		.plain_quotes = data[0] & 8,
 	};
 	struct df_marker *markers;
 	struct df_json_item *items;
 	size_t n;
 
 	str_cut(text, '\n', &env.value, &word);
-	if (df_expand(a, word, &env.base, &x, &one, &e) == 0 && utf8_valid(env.value) && !utf8_valid(one) && !(data[0] & 4))
+	if (df_expand(a, word, &env.base, &x, &one, &e) == 0 && utf8_valid(env.value) &&
+	    !utf8_valid(one) && !(data[0] & 4))
 		abort();
 	if (df_expand_words(a, word, &env.base, &x, &many, &n, &e2) == 0)
 		for (size_t i = 0; i < n; i++)
@@ -49,7 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				abort();
 	if (df_markers_find(a, word, &markers, &n, &e3) == 0)
 		for (size_t i = 0; i < n; i++)
-			if (markers[i].begin >= markers[i].end || markers[i].end > word.n || !markers[i].name.n)
+			if (markers[i].begin >= markers[i].end || markers[i].end > word.n ||
+			    !markers[i].name.n)
 				abort();
 	if (df_json_array(a, word, &items, &n) == DF_JSON_STRINGS)
 		for (size_t i = 0; i < n; i++)
