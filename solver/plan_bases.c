@@ -153,7 +153,8 @@ static int epoch(struct plan_bases *b, struct err **err)
 		return 0;
 	}
 	const struct plan_pair *context = NULL;
-	if (!b->o->no_client && plan_context_find(b, value, NULL, &context, &ignored) < 0)
+	_cleanup_(err_dropp) struct err *no_name = NULL;
+	if (!b->o->no_client && plan_context_find(b, value, NULL, &context, &no_name) < 0)
 		context = NULL;
 	if (context)
 		return 0;

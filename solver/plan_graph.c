@@ -202,7 +202,8 @@ static void lint_platforms(struct plan_bases *b)
 	for (size_t i = 0; i < b->n_stages; i++) {
 		const struct plan_base *base = b->states[i]->image;
 		if (!base || !base->config || !base->config->platform.os.n ||
-		    oci_platform_rank(&base->platform, &base->config->platform) >= 0)
+		    (str_eq(base->platform.os, base->config->platform.os) &&
+		     str_eq(base->platform.arch, base->config->platform.arch)))
 			continue;
 		struct str have = oci_platform_text(b->a, &base->config->platform),
 			   want = oci_platform_text(b->a, &base->platform);
