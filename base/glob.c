@@ -186,8 +186,9 @@ enum rule_kind { RULE_EXACT, RULE_PREFIX, RULE_SUFFIX, RULE_REGEX };
 struct rule {
 	enum rule_kind kind;
 	bool negated, asserts;
-	struct str text; /* cleaned, without "!" */
-	size_t first, n; /* RULE_REGEX: its ops */
+	struct str text;    /* cleaned, without "!" */
+	struct str literal; /* RULE_REGEX: what every match holds; may be empty */
+	size_t first, n;    /* RULE_REGEX: its ops */
 };
 
 struct glob_set {
@@ -468,6 +469,22 @@ static bool compile(struct glob_set *s, struct str re, struct rule *rule)
 	return true;
 }
 
+/* The longest run of plain characters: a path without it needs no further look. */
+static void find_literal(struct glob_set *s, struct rule *rule)
+{
+	_cleanup_(sb_releasep) struct sb run = { 0 };
+	for (size_t i = 0; i <= rule->n; i++) {
+		const struct op *op = i < rule->n ? &s->ops.v[rule->first + i] : NULL;
+		if (op && op->kind == OP_CHAR && !op->star && op->c < 0x80) {
+			sb_add_ch(&run, (char)op->c);
+			continue;
+		}
+		if (run.n > rule->literal.n)
+			rule->literal = arena_str(s->a, sb_str(&run));
+		sb_reset(&run);
+	}
+}
+
 int glob_set_add(struct glob_set *s, struct str pattern, struct err **err)
 {
 	struct rule rule = { 0 };
@@ -489,6 +506,8 @@ int glob_set_add(struct glob_set *s, struct str pattern, struct err **err)
 	rule.kind = is_valid(p) ? translate(p, &re) : RULE_REGEX;
 	if (!is_valid(p) || (rule.kind == RULE_REGEX && !compile(s, sb_str(&re), &rule)))
 		return err_set(err, ERR_SYNTAX, "syntax error in pattern");
+	if (rule.kind == RULE_REGEX)
+		find_literal(s, &rule);
 	s->has_negation |= rule.negated;
 	VEC_PUSH(&s->rules, rule);
 	return 0;
@@ -619,6 +638,8 @@ static bool run_match(const struct run *r, bool parents)
 static bool regex_match(const struct glob_set *s, const struct rule *rule, struct str path)
 {
 	struct run r = { s, s->ops.v + rule->first, rule->n, path };
+	if (rule->literal.n && str_find_str(path, rule->literal, 0) == SIZE_MAX)
+		return false;
 	if (!rule->asserts)
 		return run_match(&r, true);
 	for (size_t end = str_find(path, '/', 1); end != SIZE_MAX;
