@@ -30,8 +30,7 @@ static int mask(const char *base, const char *name, const char *with, struct err
 	char path[128];
 	snprintf(path, sizeof(path), "%s/%s", base, name);
 	if (mount(with, path, NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
-		return err_sys(err, "mask '/%s' in the container",
-			       path[0] == '/' ? path + 1 : path);
+		return err_sys(err, "mask '%s/%s' in the container", strrchr(base, '/'), name);
 	return 0;
 }
 

@@ -286,9 +286,10 @@ int spawner_main(void)
 {
 	struct spawner sp = { .socket = PROTO_SOCKET, .parent_fd = -1, .nest.proc_fd = -1 };
 	prctl(PR_SET_NAME, "cbuild-spawner");
-	if (prepare(&sp, &sp.broken) < 0 && sp.epoll <= 0)
+	/* Without what it watches with it could answer nobody: its end is the answer. */
+	if (prepare(&sp, &sp.broken) < 0)
 		return 1;
-	if (!sp.broken && hello(&sp, &sp.broken) < 0)
+	if (hello(&sp, &sp.broken) < 0)
 		err_wrap(&sp.broken, "start the helper");
 	loop(&sp);
 	err_drop(&sp.broken);

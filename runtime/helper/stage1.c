@@ -29,8 +29,6 @@ static int close_foreign(const struct stage1 *s, struct err **err)
 	const struct proto_run *r = s->run;
 	int keep[PROTO_MAX_FDS + 8];
 	size_t n = 0;
-	if (dup3(s->answer_fd, STAGE1_ANSWER_FD, O_CLOEXEC) < 0)
-		return err_sys(err, "place the answer's descriptor");
 	keep[n++] = STAGE1_ANSWER_FD;
 	keep[n++] = STAGE1_PARENT_FD;
 	if (r->root_fd != PROTO_NO_FD)
@@ -222,6 +220,11 @@ _Noreturn void stage1_main(const struct stage1 *s)
 {
 	struct err *err = NULL;
 	char *program = NULL;
+	if (dup3(s->answer_fd, STAGE1_ANSWER_FD, O_CLOEXEC) < 0) {
+		err_sys(&err, "place the answer's descriptor");
+		proto_error_write(s->answer_fd, err);
+		_exit(125);
+	}
 	if (!prepare(s, &program, &err)) {
 		/* 16. The spawner blocks signals instead of ignoring them: one call gives a new
 		 * program default actions. */
