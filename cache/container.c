@@ -61,6 +61,22 @@ int cache_container_unpin(struct cache *c, const char *id, struct err **err)
 	return db_write_commit(&w, err);
 }
 
+int cache_container_of_image(struct cache *c, const struct digest *image, bool *ret_found, char ret_id[65], struct err **err)
+{
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "SELECT substr(lease, 3) FROM pin WHERE kind = 'image' AND object = ? AND lease GLOB 'c/*' LIMIT 1", err);
+	if (!q)
+		return -1;
+	db_bind_digest(q, image);
+	int r = db_step(q, err);
+	if (r < 0)
+		return -1;
+	*ret_found = r;
+	if (r)
+		snprintf(ret_id, 65, "%.*s", STR_ARG(db_text(q, 0)));
+	return 0;
+}
+
 int cache_container_mount(struct cache *c, const char *id, const struct chain *chain, int *ret_fd, struct err **err)
 {
 	int root = c->store->root_fd;

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/digest.h"
 #include "base/mem.h"
 
@@ -16,6 +18,9 @@ NODISCARD int cache_container_pin(struct cache *c, const char *id, const struct 
 
 /* Gives the pins back; the folder is gone or about to go. */
 NODISCARD int cache_container_unpin(struct cache *c, const char *id, struct err **err);
+
+/* Whether a container holds an image: its id in ret_id (64 hex digits and NUL). */
+NODISCARD int cache_container_of_image(struct cache *c, const struct digest *image, bool *ret_found, char ret_id[65], struct err **err);
 
 /* The detached overlay of a container: its chain below, its own rw/fs (made when missing) above, written through as on any disk: without
  * `volatile`. Nothing of it may be mounted elsewhere. */

@@ -67,6 +67,9 @@ struct command {
 NODISCARD int opt_parse(const struct command *c, int argc, char **argv, void *opts, struct args *ret_args, bool *ret_help,
 			struct err **err);
 
+/* Frees the lists in an options struct and what is left over. */
+void opt_release(const struct command *c, void *opts, struct args *args);
+
 /* Prints a command's help to stdout. */
 void opt_help(const struct command *c);
 

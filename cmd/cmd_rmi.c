@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "cache/container.h"
 #include "cache/name.h"
 #include "cmd/cmd.h"
 #include "cmd/commands.h"
@@ -15,6 +16,26 @@ static const struct option_row options[] = {
 	{ 0, "no-prune", OPT_IGNORED, 0, NULL, "Accepted: layers are kept for the cache until it is collected" },
 	{ 0 },
 };
+
+/* As Docker: an image that a container stands on keeps its last name, unless forced; then it stays without one. */
+static int check_containers(struct cache *c, struct arena *a, const char *text, const struct image *image, bool by_name, bool force, bool *ret_used,
+			    struct err **err)
+{
+	struct image_row *rows;
+	size_t n, names = 0;
+	char user[65], id[DIGEST_TEXT];
+	if (cache_container_of_image(c, &image->id, ret_used, user, err) < 0 || cache_image_list(c, a, &rows, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		names += rows[i].name.n && digest_eq(&rows[i].id, &image->id);
+	if (!*ret_used || force || (by_name && names > 1))
+		return 0;
+	digest_text(&image->id, id);
+	if (by_name)
+		return err_set(err, ERR_EXISTS, "conflict: unable to remove repository reference \"%s\" (must force) - container %.12s is using its "
+			       "referenced image %.12s", text, user, id + 7);
+	return err_set(err, ERR_EXISTS, "conflict: unable to delete %.12s (must be forced) - image is being used by container %.12s", id + 7, user);
+}
 
 /* Removes all names of an image, printing each. */
 static int untag_all(struct cache *c, struct arena *a, const struct digest *id, bool force, struct err **err)
@@ -46,9 +67,10 @@ static int remove_one(struct cache *c, struct arena *a, const char *text, bool f
 {
 	struct image image;
 	struct str name;
-	bool last = true;
+	bool last = true, used;
 	char id[DIGEST_TEXT];
-	if (cache_image_find(c, a, str_c(text), &image, &name, err) < 0)
+	if (cache_image_find(c, a, str_c(text), &image, &name, err) < 0 ||
+	    check_containers(c, a, text, &image, name.n, force, &used, err) < 0)
 		return -1;
 	if (name.n) {
 		struct digest gone;
@@ -59,7 +81,7 @@ static int remove_one(struct cache *c, struct arena *a, const char *text, bool f
 	} else if (untag_all(c, a, &image.id, force, err) < 0) {
 		return -1;
 	}
-	if (!last)
+	if (!last || used)
 		return 0;
 	if (cache_image_del(c, &image.id, err) < 0)
 		return -1;

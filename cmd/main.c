@@ -105,6 +105,7 @@ static int run(const struct command *c, int argc, char **argv, const struct sess
 		return usage_error(c, e);
 	if (want_help) {
 		opt_help(c);
+		opt_release(c, opts, &args);
 		return 0;
 	}
 	if (c->needs & NEEDS_ROOT && geteuid() != 0) {
@@ -123,6 +124,7 @@ static int run(const struct command *c, int argc, char **argv, const struct sess
 	if (fflush(stdout) < 0 && !status)
 		status = 1;
 	session_free(s);
+	opt_release(c, opts, &args);
 	return status;
 }
 

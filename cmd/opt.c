@@ -144,7 +144,8 @@ int opt_parse(const struct command *c, int argc, char **argv, void *opts, struct
 		else
 			words[n++] = a;
 		if (r < 0) {
-			free(words);
+			*ret_args = (struct args){ words, 0 };
+			opt_release(c, opts, ret_args);
 			return -1;
 		}
 		if (n && c->stop_at_first) {
@@ -156,6 +157,15 @@ int opt_parse(const struct command *c, int argc, char **argv, void *opts, struct
 	ret_args->v = words;
 	ret_args->n = n;
 	return 0;
+}
+
+void opt_release(const struct command *c, void *opts, struct args *args)
+{
+	for (const struct option_row *o = c->options; o && o->name; o++)
+		if (o->kind == OPT_LIST)
+			VEC_RELEASE((struct opt_list *)((char *)opts + o->offset));
+	free((void *)(uintptr_t)args->v);
+	args->v = NULL;
 }
 
 void opt_help(const struct command *c)

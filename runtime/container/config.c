@@ -306,13 +306,14 @@ static int put_devices(const struct container_options *o, json_t *h, struct err 
 
 static int put_host_config(const struct container_options *o, json_t *root, struct err **err)
 {
-	json_t *h = json_object(), *policy = json_object(), *log = json_object();
+	json_t *h = json_object();
 	json_put(root, "HostConfig", h);
 	int64_t shm = SHM_SIZE;
 	if (check_network(o->network, err) < 0 || check_caps(o, err) < 0 || (o->shm_size && container_size_parse(str_c(o->shm_size), &shm, err) < 0))
 		return -1;
 	if (o->pid && strcmp(o->pid, "host") && *o->pid)
 		return err_set(err, ERR_UNSUPPORTED, "not supported yet: --pid %s", o->pid);
+	json_t *policy = json_object(), *log = json_object();
 	json_put(h, "Binds", json_null());
 	json_put_str(log, "Type", STR("json-file"));
 	json_put(log, "Config", json_object());

@@ -82,7 +82,11 @@ has "$err" "already in use by container \"$id\""
 expect 1 cbuild rm web
 has "$err" 'container is running: stop the container before removing or force remove'
 expect 1 cbuild rmi busybox:1
-cbuild tag "$(cbuild images -q --no-trunc | head -n 1)" busybox:1 2> /dev/null || true
+has "$err" "container $(echo "$id" | cut -c1-12) is using its referenced image"
+cbuild tag busybox:1 busybox:other
+expect 0 cbuild rmi busybox:other
+expect 1 cbuild rmi "$(cbuild images -q)"
+has "$err" 'image is being used by container'
 expect 0 cbuild exec web sh -c 'echo $$ >&2; id -u; exit 0'
 same "$out" 0
 expect 9 cbuild exec -u app -w /tmp -e X=y web sh -c '[ "$X$(pwd)$(id -u)" = y/tmp1000 ] && exit 9'
