@@ -404,18 +404,21 @@ static bool plan(struct scanner *s, const struct df_shape *shape)
 /* Reads the rest of the logical line and settles its form. */
 static void look_ahead(struct scanner *s, TSLexer *l)
 {
-	_cleanup_(arena_freep) struct arena *a = arena_new();
-	_cleanup_(err_dropp) struct err *e = NULL;
-	struct df_shape shape;
-
 	for (int32_t c; (c = next(s, l)) != NO_CHAR;) {
 		add(s, c);
 		if (!queued(s))
 			add_run(s, l);
 	}
+	struct str line = sb_str(&s->line);
 	s->n_marked = 0;
-	if (s->line.n > UINT32_MAX - 2 ||
-	    df_shape_of(a, sb_str(&s->line), s->escape, &shape, &e) < 0 || !plan(s, &shape)) {
+	if (str_find(line, '[', 0) == SIZE_MAX && str_find(line, '<', 0) == SIZE_MAX)
+		return;
+
+	_cleanup_(arena_freep) struct arena *a = arena_new();
+	_cleanup_(err_dropp) struct err *e = NULL;
+	struct df_shape shape;
+	if (line.n > UINT32_MAX - 2 || df_shape_of(a, line, s->escape, &shape, &e) < 0 ||
+	    !plan(s, &shape)) {
 		s->n_docs = 0;
 		s->overflow = true;
 		return;
@@ -460,6 +463,7 @@ static bool keyword(struct scanner *s, TSLexer *l, const bool *valid)
 	s->flags = true;
 	s->directives = false;
 	s->n_docs = 0;
+	s->json = 0;
 	if (looks_ahead(str_sub(sb_str(&s->line), begin, end)))
 		look_ahead(s, l);
 	s->offset = s->n_docs || s->json ? (uint32_t)marked : 0;
