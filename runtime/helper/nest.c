@@ -116,8 +116,16 @@ static int leave_host(struct err **err)
 			return err_sys(err, "make '%s' in the helper's own root", folders[i]);
 	if (mknod("null", S_IFCHR | 0666, makedev(1, 3)) < 0)
 		return err_sys(err, "make a null device");
-	if (sys_pivot_root(".", ".") < 0)
-		return err_sys(err, "pivot_root into the helper's own root");
+	/* Moving a mount over a root that cannot be pivoted would leave the host's tree above every
+	 * container, one chroot(2) away. */
+	if (sys_pivot_root(".", ".") < 0) {
+		err_sys(err, "pivot_root into the helper's own root");
+		return (*err)->sys == EINVAL
+			? err_hint(err,
+				   "the root of cbuild must be a mount (not an initramfs); "
+				   "bind the folder of a chroot on itself")
+			: -1;
+	}
 	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(err, "detach the host's file systems");
 	/* Binds of /null and /empty inherit this: nobody changes mode or times of what masks. */
