@@ -62,7 +62,7 @@ static int global_arg(struct plan_bases *b, const struct df_pair *p, bool given,
 	else if (expand_with(b, vars, p->value, &g->uses, value, err) < 0)
 		return -1;
 	plan_env_set(b->a, vars, p->name, *value);
-	return plan_check_size(b, NULL, err);
+	return 0;
 }
 
 /* The global ARG instructions over the automatic values; build args count where `given`. */
@@ -75,7 +75,8 @@ static int global_args(struct plan_bases *b, bool given, struct plan_env *vars, 
 			struct plan_global g = { .info = { .name = p->name,
 							   .description = p->description,
 							   .at = ins->at } };
-			if (global_arg(b, p, given, vars, &g, err) < 0)
+			if (global_arg(b, p, given, vars, &g, err) < 0 ||
+			    plan_check_size(b, NULL, err) < 0)
 				return err_at(err, ins->at);
 			if (given)
 				PLAN_ADD(b->a, b->infos, b->n_infos, b->cap_infos, g);
@@ -365,7 +366,8 @@ int plan_bases(struct arena *a, const struct df_file *f, const struct plan_optio
 		return -1;
 	for (size_t i = 0; i < b->n_stages; i++)
 		for (size_t k = 0; k < b->states[i]->n_cmds; k++)
-			if (plan_cmd_sources(b, &b->states[i]->cmds[k], err) < 0)
+			if (plan_cmd_sources(b, &b->states[i]->cmds[k], err) < 0 ||
+			    plan_check_size(b, NULL, err) < 0)
 				return -1;
 	b->one = b->n_states == 1;
 	if (plan_cycles(b, err) < 0 || plan_references(b, err) < 0 || plan_reach(b, err) < 0)

@@ -34,7 +34,7 @@ int plan_check_size(struct plan_bases *b, const struct plan_state *s, struct err
 	if (arena_used(b->a) - b->arena_before > MAX_PLAN)
 		return err_set(err, ERR_LIMIT, "planning this Dockerfile needs more than %d MiB",
 			       MAX_PLAN >> 20);
-	if (b->globals.n > MAX_VARIABLES ||
+	if (b->globals.n > MAX_VARIABLES || b->declared.n > MAX_VARIABLES ||
 	    (s &&
 	     (s->env.n > MAX_VARIABLES || s->img.config.n_labels > MAX_VARIABLES ||
 	      s->img.config.volumes.n > MAX_VARIABLES)))

@@ -46,8 +46,7 @@ struct plan_cmd {
 	const struct df_instruction *ins;
 	struct span at; /* of its instruction, or of the FROM that replays it */
 	bool trigger;
-	struct plan_state *
-		*sources; /* COPY: one where --from names something; RUN: one for each mount */
+	struct plan_state **sources; /* COPY: one if --from is given; RUN: one for each mount */
 	size_t n_sources;
 };
 
@@ -88,8 +87,8 @@ struct plan_state {
 	struct plan_state *base; /* FROM a stage above */
 	struct str ref;          /* of the external base; p NULL: none */
 	struct plan_base *image; /* the external base, once it is known to be needed */
-	const struct plan_pair
-		*context; /* a named context in the base's or, `replaced`, in the stage's place */
+	/* A named context, in the base's place or, when `replaced`, in the stage's. */
+	const struct plan_pair *context;
 	bool scratch, replaced;
 	bool has_platform;
 	struct oci_platform platform;
@@ -141,8 +140,7 @@ struct plan_bases {
 	struct plan_step **steps;
 	size_t n_steps, cap_steps;
 	struct plan_step *scratch, *context;
-	struct plan_step **
-		named; /* steps of the options' contexts, by their position; made when one is needed */
+	struct plan_step **named; /* of the options' contexts, by their position; or NULL */
 };
 
 /* Where planning is: the arguments that every instruction needs. */
