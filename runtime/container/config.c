@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "cache/oci.h"
 #include "runtime/caps.h"
 #include "runtime/device.h"
@@ -68,6 +69,25 @@ static int put_env(const struct container_options *o, json_t *config, struct err
 	return 0;
 }
 
+/* JSON has no place for bytes that are no UTF-8: such arguments are kept beside, in hex, and it is those that are run. */
+static void put_raw(const struct container_options *o, json_t *root)
+{
+	static const char hex[] = "0123456789abcdef";
+	_cleanup_(json_unrefp) json_t *raw = json_array();
+	bool needed = false;
+	for (size_t i = 0; i < o->command.n; i++) {
+		_cleanup_(sb_releasep) struct sb b = { 0 };
+		for (const char *p = o->command.v[i]; *p; p++) {
+			sb_add_ch(&b, hex[(unsigned char)*p >> 4]);
+			sb_add_ch(&b, hex[*p & 15]);
+		}
+		needed |= !utf8_valid(str_c(o->command.v[i]));
+		json_push(raw, json_text(sb_str(&b)));
+	}
+	if (needed)
+		json_put(root, "RawCommand", json_incref(raw));
+}
+
 /* --entrypoint clears the image's command; words behind the image replace it. */
 static int put_command(const struct container_options *o, json_t *root, json_t *config, struct err **err)
 {
@@ -87,6 +107,7 @@ static int put_command(const struct container_options *o, json_t *root, json_t *
 	json_t *argv = json_array();
 	json_array_extend(argv, entrypoint);
 	json_array_extend(argv, cmd);
+	put_raw(o, root);
 	json_put(config, "Cmd", or_null(cmd));
 	json_put(config, "Entrypoint", or_null(entrypoint));
 	bool none = !json_array_size(argv) || !json_string_length(json_array_get(argv, 0));

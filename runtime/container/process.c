@@ -25,6 +25,9 @@ void container_process_release(struct container_process *p)
 			close(p->mounts[i].fd);
 	container_env_release(&p->env);
 	runtime_user_release(&p->user);
+	for (size_t i = 0; i < p->n_raw; i++)
+		free(p->raw[i]);
+	free(p->raw);
 	free(p->argv);
 	free(p->groups);
 	free(p->mounts);
@@ -151,6 +154,30 @@ static void begin(const struct container *k, struct container_process *p)
 
 /* ---- pid 1 */
 
+static char *unhex(struct str text)
+{
+	char *out = xcalloc(text.n / 2 + 1, 1);
+	for (size_t i = 0; i + 1 < text.n; i += 2) {
+		char pair[3] = { text.p[i], text.p[i + 1], 0 };
+		out[i / 2] = (char)strtoul(pair, NULL, 16);
+	}
+	return out;
+}
+
+/* The command's words are the last arguments. */
+static void set_raw(const struct container *k, struct container_process *p, size_t argc)
+{
+	const json_t *raw = json_object_get(k->config, "RawCommand");
+	size_t n = json_array_size(raw);
+	if (n > argc)
+		return;
+	p->raw = xcalloc(n + 1, sizeof(*p->raw));
+	for (; p->n_raw < n; p->n_raw++) {
+		p->raw[p->n_raw] = unhex(text_of(json_array_get(raw, p->n_raw)));
+		p->argv[argc - n + p->n_raw] = p->raw[p->n_raw];
+	}
+}
+
 static void set_argv(const struct container *k, struct container_process *p)
 {
 	const json_t *args = json_object_get(k->config, "Args");
@@ -160,6 +187,7 @@ static void set_argv(const struct container *k, struct container_process *p)
 	p->argv[0] = json_string_value(json_object_get(k->config, "Path"));
 	json_array_foreach(args, i, word)
 		p->argv[i + 1] = json_string_value(word);
+	set_raw(k, p, json_array_size(args) + 1);
 	p->spec.argv = p->argv;
 }
 

@@ -17,6 +17,8 @@ struct container_process {
 	struct container_env env;
 	struct runtime_user user;
 	const char **argv;
+	char **raw;                     /* arguments that JSON could not hold */
+	size_t n_raw;
 	gid_t *groups;
 	struct runtime_mount *mounts;
 	struct runtime_rlimit *rlimits;

@@ -59,6 +59,9 @@ has "$err" 'No such container: nobody'
 same "$(echo in | cbuild run --rm -i busybox:1 sh -c 'cat; echo err >&2' 2> /dev/null)" in
 head -c 3000000 /dev/urandom > bytes
 cbuild run --rm -i busybox:1 cat < bytes | cmp - bytes
+# Arguments arrive byte for byte, also those that JSON cannot hold.
+cbuild run --rm busybox:1 printf '%s|' $'a\xff\xfeb' 'ünï' '' $'\n' > args
+printf 'a\xff\xfeb|ünï||\n|' | cmp - args
 # Nobody reads: the command ends as others do, the container's end is its own.
 rc=0
 cbuild run --rm busybox:1 sh -c 'yes | head -c 4000000' | head -c 1 > /dev/null || rc=$?
