@@ -30,6 +30,14 @@ struct chain chain_append(const struct chain *c, const struct layer *top)
 	return r;
 }
 
+bool chain_complete(const struct chain *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->v[i].absent)
+			return false;
+	return true;
+}
+
 const char *layer_kind_text(enum layer_kind kind)
 {
 	static const char *const text[] = { [LAYER_STEP] = "step",

@@ -37,6 +37,8 @@ struct chain {
 void chain_release(struct chain *c);
 /* A copy with room for one more layer, which may be NULL. */
 struct chain chain_append(const struct chain *c, const struct layer *top);
+/* Whether none of its layers is `absent`. */
+bool chain_complete(const struct chain *c);
 
 enum layer_kind { LAYER_STEP, LAYER_LINK, LAYER_PULLED, LAYER_CONTEXT, LAYER_FAILED };
 

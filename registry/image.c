@@ -2,14 +2,6 @@
 
 #include "base/err.h"
 
-static bool complete(const struct image *i)
-{
-	for (size_t k = 0; k < i->chain.n; k++)
-		if (i->chain.v[k].absent)
-			return false;
-	return true;
-}
-
 /* Whether an image is of the platform that was asked for. */
 static bool fits(struct arena *a, const struct image *i, const struct oci_platform *platform)
 {
@@ -34,7 +26,7 @@ int registry_image_get(int (*registry)(void *arg, struct registry **ret, struct 
 		struct image found;
 		struct str name;
 		bool here = cache_image_find(c, a, str_c(text), &found, &name, &e) == 0;
-		if (here && complete(&found) && fits(a, &found, platform)) {
+		if (here && chain_complete(&found.chain) && fits(a, &found, platform)) {
 			*ret = found;
 			return 0;
 		}
@@ -42,7 +34,7 @@ int registry_image_get(int (*registry)(void *arg, struct registry **ret, struct 
 			return err_move(err, STEAL(e));
 		if (policy == REGISTRY_PULL_NEVER)
 			return err_set(err, ERR_NOT_FOUND, "image '%s' is here, but %s", text,
-				       complete(&found) ? "for another platform"
+				       chain_complete(&found.chain) ? "for another platform"
 							: "it has lost layers");
 	}
 	if (registry(arg, &r, err) < 0 ||

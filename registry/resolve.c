@@ -44,14 +44,6 @@ static int read_blob(struct resolve *s, const struct digest *d, bool *ret_found,
 	return 0;
 }
 
-static bool chain_complete(const struct chain *c)
-{
-	for (size_t i = 0; i < c->n; i++)
-		if (c->v[i].absent)
-			return false;
-	return true;
-}
-
 /* The local image of that name, where it is of the wanted platform and has all its layers. */
 static int from_name(struct resolve *s, bool *ret_found, struct err **err)
 {

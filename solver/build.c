@@ -14,7 +14,6 @@
 #include "cache/store.h"
 #include "registry/pull.h"
 #include "solver/check.h"
-#include "solver/core/key.h"
 #include "solver/export.h"
 #include "solver/internal.h"
 #include "solver/journal.h"
@@ -221,9 +220,8 @@ static bool already_named(struct build *b, const struct digest *id)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (cache_image_get(b->env->cache, b->arena, id, &image, &e) < 0)
 		return false;
-	for (size_t i = 0; i < image.chain.n; i++)
-		if (image.chain.v[i].absent)
-			return false;
+	if (!chain_complete(&image.chain))
+		return false;
 	for (size_t i = 0; i < b->o->n_tags; i++) {
 		struct digest named;
 		if (cache_name_get(b->env->cache, b->o->tags[i], &named, &e) < 0 || !digest_eq(&named, id))

@@ -35,9 +35,7 @@ static void fix(struct step *s)
 	}
 	const struct resolved *image = s->plan->base->caller;
 	struct digest r = image->image.n_diff_ids ? oci_chain_id(image->image.diff_ids, image->image.n_diff_ids) : key_scratch();
-	bool here = image->local;
-	for (size_t i = 0; here && i < image->chain.n; i++)
-		here = !image->chain.v[i].absent;
+	bool here = image->local && chain_complete(&image->chain);
 	graph_fix(s->v, &r, here ? files_new(chain_append(&image->chain, NULL)) : NULL);
 }
 

@@ -104,9 +104,8 @@ static int mount_root(struct cache *c, const struct container *k, int *ret_fd, s
 	struct image image;
 	if (digest_parse(json_get_str(k->config, "Image"), &id, err) < 0 || cache_image_get(c, a, &id, &image, err) < 0)
 		return -1;
-	for (size_t i = 0; i < image.chain.n; i++)
-		if (image.chain.v[i].absent)
-			return err_set(err, ERR_NOT_FOUND, "the image has lost layers: build or pull it again");
+	if (!chain_complete(&image.chain))
+		return err_set(err, ERR_NOT_FOUND, "the image has lost layers: build or pull it again");
 	return cache_container_mount(c, k->id, &image.chain, ret_fd, err);
 }
 
