@@ -1,8 +1,11 @@
 /* Containers as they are seen from inside. */
 #include "tests/unit/runtime_box.h"
 
+#include <linux/fs.h>
 #include <linux/perf_event.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/swap.h>
@@ -210,6 +213,20 @@ static void test_traps(void **state)
 		assert_int_equal(unlinkat(top_fd, path, 0), 0);
 		assert_int_equal(renameat(top_fd, aside, top_fd, path), 0);
 	}
+	/* A fifo where a file is mounted blocks nobody. */
+	_cleanup_close_ int file = open("/etc/passwd", O_PATH | O_CLOEXEC);
+	const struct runtime_mount mount_file = { .kind = RUNTIME_MOUNT_FILE,
+						  .fd = file,
+						  .target = "/etc/hosts",
+						  .readonly = true,
+						  .lock_fd = -1 };
+	assert_int_equal(mkfifoat(top_fd, "rootfs/etc/hosts", 0644), 0);
+	struct runtime_spec with;
+	runtime_spec_init(&with);
+	with.mounts = &mount_file;
+	with.n_mounts = 1;
+	assert_spec(&with, "grep -c ^root: /etc/hosts", "1\n");
+	assert_int_equal(unlinkat(top_fd, "rootfs/etc/hosts", 0), 0);
 	/* A file in the way. */
 	assert_int_equal(renameat(top_fd, "rootfs/proc", top_fd, "rootfs/.proc"), 0);
 	box_put("proc", STR("x"), 0644);
@@ -281,6 +298,55 @@ static void test_extra_mounts(void **state)
 	assert_int_equal(faccessat(top_fd, "rootfs/m/file", F_OK, 0), 0);
 	assert_int_equal(faccessat(top_fd, "rootfs/m/n", F_OK, 0), -1);
 	unlinkat(top_fd, "rootfs/etc/resolv.conf", 0);
+}
+
+static atomic_bool swapping;
+
+/* A folder and a link out of the shared folder, in turn, under one name. */
+static void *swap(void *arg)
+{
+	(void)arg;
+	while (atomic_load(&swapping))
+		syscall(SYS_renameat2, top_fd, "shared/a", top_fd, "shared/b", RENAME_EXCHANGE);
+	return NULL;
+}
+
+/* Somebody who shares a folder with us swaps a part of a target for a link while we mount: either is
+ * found, inside the root, never the host's. */
+static void test_race(void **state)
+{
+	(void)state;
+	_cleanup_(err_dropp) struct err *e = NULL;
+	assert_int_equal(io_mkdirs(top_fd, "shared/a", 0755, &e), 0);
+	assert_int_equal(symlinkat("../../../../../../etc", top_fd, "shared/b"), 0);
+	_cleanup_close_ int shared = openat(top_fd, "shared", O_PATH | O_CLOEXEC);
+	const struct runtime_mount mounts[] = {
+		{ .kind = RUNTIME_MOUNT_FILE, .fd = shared, .target = "/s", .lock_fd = -1 },
+		{ .kind = RUNTIME_MOUNT_TMPFS, .target = "/s/a/cbuild-race", .lock_fd = -1 },
+	};
+	struct runtime_spec spec;
+	box_spec(&spec, ARGV("sh", "-c", "cut -d' ' -f5 /proc/self/mountinfo | grep race"));
+	spec.mounts = mounts;
+	spec.n_mounts = ARRAY_SIZE(mounts);
+	pthread_t thread;
+	atomic_store(&swapping, true);
+	assert_int_equal(pthread_create(&thread, NULL, swap, NULL), 0);
+	unsigned inside = 0;
+	for (int i = 0; i < 100; i++) {
+		_cleanup_(sb_releasep) struct sb out = { 0 };
+		if (box_run(&spec, &out, &e))
+			assert_non_null(e);
+		else if (!strcmp(sb_c(&out), "/etc/cbuild-race\n") ||
+			 str_starts(sb_str(&out), STR("/s/")))
+			inside++;
+		else
+			fail_msg("'%s'", sb_c(&out));
+		err_drop(&e);
+	}
+	atomic_store(&swapping, false);
+	pthread_join(thread, NULL);
+	assert_true(inside > 0);
+	assert_int_equal(access("/etc/cbuild-race", F_OK), -1);
 }
 
 static void test_network(void **state)
@@ -453,14 +519,14 @@ int main(int argc, char **argv)
 		return 77;
 	}
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_status),       cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_descriptors),  cmocka_unit_test(test_mounts),
-		cmocka_unit_test(test_cwd),          cmocka_unit_test(test_root_readonly),
-		cmocka_unit_test(test_program),      cmocka_unit_test(test_traps),
-		cmocka_unit_test(test_extra_mounts), cmocka_unit_test(test_network),
-		cmocka_unit_test(test_privileged),   cmocka_unit_test(test_refused_calls),
-		cmocka_unit_test(test_self_exe),     cmocka_unit_test(test_large),
-		cmocka_unit_test(test_rlimits),
+		cmocka_unit_test(test_status),        cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_descriptors),   cmocka_unit_test(test_mounts),
+		cmocka_unit_test(test_cwd),           cmocka_unit_test(test_root_readonly),
+		cmocka_unit_test(test_program),       cmocka_unit_test(test_traps),
+		cmocka_unit_test(test_extra_mounts),  cmocka_unit_test(test_race),
+		cmocka_unit_test(test_network),       cmocka_unit_test(test_privileged),
+		cmocka_unit_test(test_refused_calls), cmocka_unit_test(test_self_exe),
+		cmocka_unit_test(test_large),         cmocka_unit_test(test_rlimits),
 	};
 	return cmocka_run_group_tests(tests, box_setup, box_teardown) || box_again();
 }
