@@ -254,7 +254,8 @@ int df_lint_verdict(const struct df_lint *l, struct err **err)
 		sb_add_c(&rules, rules.n ? ", " : "");
 		sb_add_str(&rules, infos[w->rule].name);
 	}
-	return err_set(err, ERR_SYNTAX, "lint violation found for rules: %s", sb_c(&rules));
+	err_set(err, ERR_SYNTAX, "lint violation found for rules: %s", sb_c(&rules));
+	return err_hint(err, "--check shows them with their lines");
 }
 
 struct placed {

@@ -138,7 +138,7 @@ static int make_plan(struct build *b, struct err **err)
 	*o = b->o->plan;
 	o->lint = b->lint;
 	if (solver_parse(b->arena, b->o->dockerfile, o, b->lint, &file, err) < 0 || plan_bases(b->arena, file, o, &b->bases, err) < 0)
-		return -1;
+		return err_status(err, 3);
 	size_t done = 0;
 	for (bool more = true; more;) {
 		size_t n;
@@ -147,13 +147,13 @@ static int make_plan(struct build *b, struct err **err)
 			return -1;
 		done = n;
 		if (plan_triggers(b->bases, &more, err) < 0)
-			return -1;
+			return err_status(err, 3);
 	}
 	/* A bad ignore pattern fails a build even where nothing is copied. */
 	if (context_open(b, STR(""), &context, err) < 0)
 		return -1;
 	o->ignore = context->ignore;
-	return plan_graph(b->bases, &b->plan, err);
+	return plan_graph(b->bases, &b->plan, err) < 0 ? err_status(err, 3) : 0;
 }
 
 /* A Dockerfile or context that is wrong: exit 3. */

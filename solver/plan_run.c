@@ -230,7 +230,8 @@ static int network(const struct plan_at *p, struct plan_step *step, struct err *
 	if (!str_eq_c(wanted, "host"))
 		return 0;
 	if (p->b->o->network != PLAN_NET_HOST && !p->b->o->check_only)
-		return err_set(err, ERR_DENIED, "network.host is not allowed");
+		return err_set(err, ERR_DENIED, "network.host is not allowed"),
+		       err_hint(err, "allow it with --network host");
 	step->network = PLAN_NET_HOST;
 	return 0;
 }
