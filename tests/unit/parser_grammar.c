@@ -1,6 +1,6 @@
 /*
  * The grammar itself: highlights.scm fits it, no file has an ERROR node, edits parse as fresh. Files named on the command line are
- * looked at instead of testdata/parser (tests/e2e/corpus.sh).
+ * looked at instead of testdata/parser (tests/lib/corpus).
  */
 #include <dirent.h>
 #include <fcntl.h>
