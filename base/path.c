@@ -96,8 +96,20 @@ static int open_in(int root, const char *path, struct open_how *how)
 
 int path_open_in(int root, const char *path, int flags, mode_t mode)
 {
-	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC), .mode = flags & O_CREAT ? mode : 0,
+	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC),
+				.mode = flags & O_CREAT ? mode : 0,
 				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	return open_in(root, path, &how);
+}
+
+int path_open_beneath(int root, const char *path, int flags)
+{
+	/* openat2 refuses these two beside O_PATH. */
+	if (!(flags & O_PATH))
+		flags |= O_NONBLOCK | O_NOCTTY;
+	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+					RESOLVE_NO_MAGICLINKS };
 	return open_in(root, path, &how);
 }
 

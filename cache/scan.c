@@ -3,15 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "base/err.h"
 #include "base/map.h"
+#include "base/path.h"
 #include "base/vec.h"
 #include "cache/xattr.h"
 
@@ -91,10 +90,7 @@ static int top_fd(struct walk *w, struct err **err)
 	if (f->fd >= 0)
 		return f->fd;
 	_cleanup_free_ char *path = xstrndup(sb_c(&w->path), f->path_n);
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					RESOLVE_NO_MAGICLINKS };
-	f->fd = (int)syscall(SYS_openat2, w->fs_fd, path, &how, sizeof(how));
+	f->fd = path_open_beneath(w->fs_fd, path, O_RDONLY | O_DIRECTORY);
 	return f->fd >= 0 ? f->fd : err_sys(err, "open folder '%s'", path);
 }
 

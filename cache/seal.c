@@ -7,15 +7,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/vec.h"
 #include "cache/layer_internal.h"
 #include "cache/manifest.h"
@@ -293,20 +292,12 @@ static int put_whiteouts(struct tar_writer *tar, const struct whiteouts *w, stru
 	return 0;
 }
 
-static int open_file(int fs, struct str path)
-{
-	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					RESOLVE_NO_MAGICLINKS };
-	_cleanup_free_ char *p = str_dup(path);
-	return (int)syscall(SYS_openat2, fs, p, &how, sizeof(how));
-}
-
 static int put_file(struct tar_writer *tar, const struct reading *in, int fs, const struct entry *e,
 		    struct err **err)
 {
 	struct stat st;
-	_cleanup_close_ int fd = open_file(fs, e->path);
+	_cleanup_free_ char *path = str_dup(e->path);
+	_cleanup_close_ int fd = path_open_beneath(fs, path, O_RDONLY);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, "open '%.*s'", STR_ARG(e->path));
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != e->size)

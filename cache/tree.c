@@ -3,10 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "base/err.h"
@@ -79,24 +77,14 @@ struct str node_name(const struct node *n)
 
 int tree_open_path(const struct tree *t, struct str path, int flags)
 {
-	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC | O_NOFOLLOW |
-						    (flags & O_PATH ? 0 : O_NONBLOCK | O_NOCTTY)),
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					RESOLVE_NO_MAGICLINKS };
 	char buf[PATH_BYTES_MAX + 1];
-	if (!path.n)
-		path = STR(".");
 	if (path.n > PATH_BYTES_MAX) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	memcpy(buf, path.p, path.n);
+	memcpy(buf, path.n ? path.p : "", path.n);
 	buf[path.n] = '\0';
-	for (int tries = 0;; tries++) {
-		int fd = (int)syscall(SYS_openat2, t->fd, buf, &how, sizeof(how));
-		if (fd >= 0 || (errno != EAGAIN && errno != EINTR) || tries == 32)
-			return fd;
-	}
+	return path_open_beneath(t->fd, buf, flags);
 }
 
 /* ---- listing */

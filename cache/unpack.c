@@ -3,14 +3,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/zip.h"
 #include "cache/blob.h"
 #include "cache/layer_internal.h"
@@ -30,14 +29,6 @@ struct lender {
 	int view; /* the layers below, mounted when first needed; -1 */
 	bool used;
 };
-
-static int beneath(int root, const char *path, int flags)
-{
-	struct open_how how = { .flags = (unsigned)flags | O_CLOEXEC | O_NOFOLLOW,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					RESOLVE_NO_MAGICLINKS };
-	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
-}
 
 /* Owner, mode, attributes and time of one open file to another. */
 static int clone_attributes(int from, int to, const char *path, struct err **err)
@@ -64,7 +55,8 @@ static int lend_folders(struct lender *l, const char *path, const char **ret_bas
 		*slash = '\0';
 		int next = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0 && errno == ENOENT && mkdirat(at, name, 0700) == 0) {
-			_cleanup_close_ int from = beneath(l->view, part, O_RDONLY | O_DIRECTORY);
+			_cleanup_close_ int from =
+				path_open_beneath(l->view, part, O_RDONLY | O_DIRECTORY);
 			next = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			if (from < 0 || next < 0 || clone_attributes(from, next, part, err) < 0) {
 				if (next >= 0)
@@ -103,7 +95,7 @@ static int lend(void *arg, const char *path, struct err **err)
 		return err_set(err, ERR_NOT_FOUND, "its target '%s' is not in this layer", path);
 	if (l->view < 0 && cache_layer_mount(l->c, l->parents, NULL, &l->view, err) < 0)
 		return -1;
-	_cleanup_close_ int from = beneath(l->view, path, O_RDONLY | O_NONBLOCK);
+	_cleanup_close_ int from = path_open_beneath(l->view, path, O_RDONLY);
 	struct stat st;
 	if (from < 0 || fstat(from, &st) < 0)
 		return errno == ENOENT || errno == ENOTDIR

@@ -175,7 +175,7 @@ static int set_dir(struct copy *cp, const char *path, const struct attributes *a
 static int copy_up(struct copy *cp, const char *path, const struct stat *st, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb xattrs = { 0 };
-	_cleanup_close_ int from = copy_open(cp->parent_fd, path, O_RDONLY | O_DIRECTORY);
+	_cleanup_close_ int from = path_open_beneath(cp->parent_fd, path, O_RDONLY | O_DIRECTORY);
 	if (from < 0)
 		return err_sys(err, "open folder '/%s'", path);
 	if (xattr_read(from, -1, "", path, &xattrs, err) < 0)
@@ -518,7 +518,7 @@ static int file_target(struct copy *cp, struct str dest, struct str name, struct
 static int refuse_archive(struct tree *t, const struct tree_item *i, struct err **err)
 {
 	int fd = i->e.kind == 'f' && i->e.size
-		? copy_open(cache_tree_fd(t), i->source.p, O_RDONLY | O_NONBLOCK)
+		? path_open_beneath(cache_tree_fd(t), i->source.p, O_RDONLY)
 		: -1;
 	if (fd < 0)
 		return 0; /* what is wrong with it is said when it is copied */

@@ -4,16 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "cache/xattr.h"
 
 enum { READ_SIZE = 256 * 1024, THREADS_MAX = 4, PER_THREAD = 32 };
@@ -30,18 +29,6 @@ struct worker {
 	struct sb xattrs;
 	struct err *err;
 };
-
-int copy_open(int root, const char *path, int flags)
-{
-	struct open_how how = { .flags = (unsigned)flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					RESOLVE_NO_MAGICLINKS };
-	for (int tries = 0;; tries++) {
-		int fd = (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof(how));
-		if (fd >= 0 || (errno != EAGAIN && errno != EINTR) || tries == 32)
-			return fd;
-	}
-}
 
 static int changed(const struct worker *w, const struct tree_item *i, struct err **err)
 {
@@ -221,7 +208,7 @@ static int copy_one(struct worker *w, const struct copy_job *j, struct err **err
 	/* What the scan saw as empty is made empty without a look: a file, or a socket that can't
 	 * be opened. */
 	if (i->e.size || !i->e.has_data) {
-		from = copy_open(cache_tree_fd(w->t), i->source.p, O_RDONLY | O_NONBLOCK);
+		from = path_open_beneath(cache_tree_fd(w->t), i->source.p, O_RDONLY);
 		if (from < 0 &&
 		    (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == ENXIO))
 			return changed(w, i, err);

@@ -43,9 +43,6 @@ uint32_t copy_mode_apply(struct str text, uint32_t mode, bool is_dir);
 uint32_t copy_mode_of(const struct copy *cp, const struct entry *e);
 void copy_owner_of(const struct copy *cp, const struct entry *e, uid_t *uid, gid_t *gid);
 
-/* Opens a path of a root; no symlink is followed. */
-int copy_open(int root, const char *path, int flags);
-
 /* One regular file to be made: where from, where to. */
 struct copy_job {
 	const struct tree_item *item;

@@ -5,6 +5,14 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/io.h"
 #include "base/path.h"
 
 static void assert_path(struct str s, struct str want)
@@ -54,9 +62,38 @@ static void parts(void **state)
 	assert_path(path_dir(a, STR("/a")), STR("/"));
 }
 
+static void beneath(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/cbuild-unit-XXXXXX";
+	struct err *err = NULL;
+	assert_non_null(mkdtemp(dir));
+	_cleanup_close_ int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(top, "d", 0755), 0);
+	assert_int_equal(mkdirat(top, "d/e", 0755), 0);
+	assert_int_equal(symlinkat("e", top, "d/l"), 0);
+	assert_int_equal(mkfifoat(top, "d/e/pipe", 0600), 0);
+	_cleanup_close_ int root = openat(top, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	static const struct {
+		const char *path;
+		int flags, error;
+	} v[] = {
+		{ "", O_RDONLY | O_DIRECTORY, 0 }, { "e", O_PATH, 0 },
+		{ "e/../e/pipe", O_RDONLY, 0 },    { "l", O_RDONLY, ELOOP },
+		{ "l/pipe", O_RDONLY, ELOOP },     { "..", O_RDONLY, EXDEV },
+		{ "/etc", O_RDONLY, EXDEV },       { "none", O_RDONLY, ENOENT },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
+		_cleanup_close_ int fd = path_open_beneath(root, v[i].path, v[i].flags);
+		if ((fd < 0 ? errno : 0) != v[i].error)
+			fail_msg("%s: %s", v[i].path, fd < 0 ? strerror(errno) : "opened");
+	}
+	assert_int_equal(io_remove_tree(AT_FDCWD, dir, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(cleaned), cmocka_unit_test(joined),
-					    cmocka_unit_test(parts) };
+					    cmocka_unit_test(parts), cmocka_unit_test(beneath) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
