@@ -33,3 +33,9 @@ const struct oci_descriptor *choose_entry(const struct oci_manifest *index,
 	}
 	return best;
 }
+
+bool choose_is_foreign(const struct oci_descriptor *layer)
+{
+	return str_find_str(layer->media_type, STR("nondistributable"), 0) != SIZE_MAX ||
+		str_find_str(layer->media_type, STR("rootfs.foreign"), 0) != SIZE_MAX;
+}

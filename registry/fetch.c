@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "cache/blob.h"
 #include "cache/store.h"
+#include "registry/choose.h"
 #include "registry/client.h"
 #include "registry/session.h"
 #include "registry/url.h"
@@ -303,12 +304,6 @@ static int receive(struct transfer *t, struct http *http, struct host *host, str
 
 /* ---- which host */
 
-static bool is_foreign(const struct oci_descriptor *d)
-{
-	return str_find_str(d->media_type, STR("nondistributable"), 0) != SIZE_MAX ||
-		str_find_str(d->media_type, STR("rootfs.foreign"), 0) != SIZE_MAX;
-}
-
 /* Keeps the last failure; begins anew after bytes that were wrong. 1: go on to the next host. */
 static int next_host(struct transfer *t, struct err **last, struct err **err)
 {
@@ -324,7 +319,7 @@ static int next_host(struct transfer *t, struct err **last, struct err **err)
 /* Foreign layers may lie elsewhere: asked without credentials, never at private addresses. */
 static int from_urls(struct transfer *t, struct http *http, struct err *last, struct err **err)
 {
-	for (size_t i = 0; is_foreign(t->f->blob) && i < t->f->blob->n_urls && i < 8; i++) {
+	for (size_t i = 0; choose_is_foreign(t->f->blob) && i < t->f->blob->n_urls && i < 8; i++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
 		struct url u;
 		if (url_parse(t->f->blob->urls[i], &u, &e) < 0)

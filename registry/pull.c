@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/pool.h"
@@ -11,6 +10,7 @@
 #include "cache/record.h"
 #include "registry/fetch.h"
 #include "registry/hosts.h"
+#include "registry/progress.h"
 #include "registry/session.h"
 
 /*
@@ -28,7 +28,7 @@ struct item {
 	bool bound;           /* unpacked over its parents: of use only above them */
 	struct layer layer;   /* DONE */
 	struct chain parents; /* while it is unpacked over them */
-	int64_t shown_ns;
+	struct progress progress;
 };
 
 struct pull {
@@ -48,19 +48,6 @@ struct job {
 	struct pool_job base;
 	struct item *item; /* NULL once it has run */
 };
-
-static void show(const struct item *it, uint64_t current, enum event_state state)
-{
-	char text[DIGEST_TEXT];
-	const struct pull *p = it->pull;
-	struct event e = { .kind = EVENT_STATUS,
-			   .vertex = p->vertex,
-			   .name = str_c(digest_text(&it->blob->digest, text)),
-			   .current = current,
-			   .total = it->blob->size,
-			   .state = state };
-	event_emit(p->r->o.events, &e);
-}
 
 static struct str key_of(const struct item *it)
 {
@@ -127,16 +114,6 @@ static struct cache *use_cache(struct pull *p, void *context, struct cache **ope
 	return *opened = cache_open(p->r->o.store, err);
 }
 
-static void on_progress(void *arg, uint64_t current)
-{
-	struct item *it = arg;
-	int64_t now = clock_mono_ns();
-	if (now - it->shown_ns < 100000000)
-		return;
-	it->shown_ns = now;
-	show(it, current, EVENT_STARTED);
-}
-
 static void run_fetch(struct pool_job *base, void *context)
 {
 	struct job *j = (struct job *)(void *)base;
@@ -149,8 +126,8 @@ static void run_fetch(struct pool_job *base, void *context)
 			   .repo = p->image->ref.path,
 			   .blob = it->blob,
 			   .stop = &p->stop,
-			   .progress = on_progress,
-			   .arg = it };
+			   .progress = progress_moved,
+			   .arg = &it->progress };
 	bool ok = c && !fetch_blob(p->r, c, &f, &e);
 	if (ok) {
 		_cleanup_(err_dropp) struct err *ignored = NULL;
@@ -158,7 +135,7 @@ static void run_fetch(struct pool_job *base, void *context)
 		if (cache_source_put(c, &it->blob->digest, str_c(p->host->name), p->image->ref.path,
 				     &ignored) < 0)
 			err_drop(&ignored);
-		show(it, it->blob->size, EVENT_STARTED);
+		progress_show(&it->progress, it->blob->size, EVENT_STARTED);
 	}
 	pthread_mutex_lock(&p->r->lock);
 	fetch_over(it);
@@ -198,7 +175,7 @@ static void run_unpack(struct pool_job *base, void *context)
 	if (e)
 		err_wrap(&e, "unpack layer '%s'", digest_text(&it->blob->digest, text));
 	if (ok)
-		show(it, it->blob->size, EVENT_DONE);
+		progress_show(&it->progress, it->blob->size, EVENT_DONE);
 	pthread_mutex_lock(&p->r->lock);
 	it->layer = layer;
 	it->bound = !alone;
@@ -257,7 +234,10 @@ static int look_around(struct pull *p, struct cache *c, bool *ret_missing, struc
 		*it = (struct item){ .pull = p,
 				     .blob = &image->manifest.entries[i],
 				     .diffid = image->image.diff_ids[i],
-				     .same = i };
+				     .same = i,
+				     .progress = { .events = p->r->o.events,
+						   .vertex = p->vertex,
+						   .blob = &image->manifest.entries[i] } };
 		for (size_t k = 0; k < i && it->same == i; k++)
 			if (digest_eq(&p->items[k].diffid, &it->diffid))
 				it->same = k;

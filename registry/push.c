@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/pool.h"
@@ -11,7 +10,10 @@
 #include "cache/name.h"
 #include "cache/oci.h"
 #include "cache/record.h"
+#include "registry/choose.h"
 #include "registry/client.h"
+#include "registry/hosts.h"
+#include "registry/progress.h"
 #include "registry/session.h"
 #include "registry/upload.h"
 
@@ -22,7 +24,7 @@ struct blob {
 	const struct oci_descriptor *d;
 	bool started, done;
 	enum upload_way way;
-	int64_t shown_ns;
+	struct progress progress;
 };
 
 struct push {
@@ -46,28 +48,6 @@ struct job {
 	struct pool_job base;
 	struct blob *blob; /* NULL once it has run */
 };
-
-static void show(const struct blob *b, uint64_t current, enum event_state state)
-{
-	char text[DIGEST_TEXT];
-	struct event e = { .kind = EVENT_STATUS,
-			   .vertex = b->push->vertex,
-			   .name = str_c(digest_text(&b->d->digest, text)),
-			   .current = current,
-			   .total = b->d->size,
-			   .state = state };
-	event_emit(b->push->r->o.events, &e);
-}
-
-static void on_progress(void *arg, uint64_t current)
-{
-	struct blob *b = arg;
-	int64_t now = clock_mono_ns();
-	if (now - b->shown_ns < 100000000)
-		return;
-	b->shown_ns = now;
-	show(b, current, EVENT_STARTED);
-}
 
 /* ---- one blob, on a transfer thread */
 
@@ -96,8 +76,8 @@ static int send_blob(struct blob *b, struct cache *c, struct err **err)
 			    .mount_from = sb_str(&from),
 			    .mounts_refused = &p->mounts_refused,
 			    .stop = &p->stop,
-			    .progress = on_progress,
-			    .arg = b };
+			    .progress = progress_moved,
+			    .arg = &b->progress };
 	int r = upload_blob(p->r, http, &u, &b->way, err);
 	registry_http_give(p->r, http);
 	err_drop(&ignored);
@@ -131,7 +111,7 @@ static void run_job(struct pool_job *base, void *context)
 	_cleanup_(cache_closep) struct cache *opened = NULL;
 	struct cache *c = context ? context : (opened = cache_open(b->push->r->o.store, &e));
 	if (c && !send_blob(b, c, &e))
-		show(b, b->d->size, EVENT_DONE);
+		progress_show(&b->progress, b->d->size, EVENT_DONE);
 	ended(b, e);
 }
 
@@ -183,13 +163,6 @@ static int send_blobs(struct push *p, struct err **err)
 	return p->err ? err_move(err, STEAL(p->err)) : 0;
 }
 
-static bool is_foreign(const struct oci_descriptor *d)
-{
-	return d->n_urls &&
-		(str_find_str(d->media_type, STR("nondistributable"), 0) != SIZE_MAX ||
-		 str_find_str(d->media_type, STR("rootfs.foreign"), 0) != SIZE_MAX);
-}
-
 /* Each blob once; foreign layers stay where they are. */
 static void list_blobs(struct push *p)
 {
@@ -197,11 +170,15 @@ static void list_blobs(struct push *p)
 	for (size_t i = 0; i <= p->manifest.n_entries; i++) {
 		const struct oci_descriptor *d =
 			i < p->manifest.n_entries ? &p->manifest.entries[i] : &p->manifest.config;
-		bool known = is_foreign(d);
+		bool known = choose_is_foreign(d) && d->n_urls;
 		for (size_t k = 0; k < p->n && !known; k++)
 			known = digest_eq(&p->blobs[k].d->digest, &d->digest);
 		if (!known)
-			p->blobs[p->n++] = (struct blob){ .push = p, .d = d };
+			p->blobs[p->n++] = (struct blob){ .push = p,
+							  .d = d,
+							  .progress = { .events = p->r->o.events,
+									.vertex = p->vertex,
+									.blob = d } };
 	}
 }
 
