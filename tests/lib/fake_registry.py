@@ -6,13 +6,13 @@
 It prints `port P storage Q` (two listeners of one process on 127.0.0.1; the second plays the object store behind redirects) and serves
 until stdin is closed. FILE gets a JSON line for each request: method, path, authorization, range, connection number, listener.
 
-images  {"name": "a/b", "tag": "1", "layers": [N or {"size": N, "link": "lower/file", "raw": true}], "platforms": […], "nested": 1,
+images  {"name": "a/b", "tag": "1", "layers": [N or {"size": N, "link": "lower/file", "raw": true, "foreign": true}], "platforms": […], "nested": 1,
          "schema1": true, "hollow": true (index without the manifest), "twice": true (the first layer again)}
         each layer holds a file of N pseudo-random bytes; equal descriptions give equal bytes
 auth    {"bearer": true | "basic": "u:p", "user": "u:p" (the token server wants it), "uses": N (requests that a token is good for),
          "expires_in": N, "token_status": [500, …] (answers before a good one), "extra_challenge": true, "no_challenge": true,
          "refuse": true (tokens that nothing accepts), "access_token": true, "wants": "repository:…" (scope in the challenge)}
-rules   {"on": regex over "METHOD /path", "skip": N, "times": N, and what is done:}
+rules   {"on": regex over "METHOD /path", "at": "self" | "storage", "skip": N, "times": N, and what is done:}
         "status" "headers" "body"; "close": no answer; "cut": N bytes of the body, then the connection ends; "stall": N bytes, then
         silence; "corrupt"; "extra": N bytes more than announced (chunked); "length": another Content-Length; "ignore_range";
         "wrong_range"; "redirect": URL ({storage}, {self} are replaced); "giant_header": N; "content_type"; "encoding"; "digest"
@@ -80,7 +80,11 @@ def make_image(spec):
             tar, b = layer(n, s)
             put_blob(repo, b)
             ids.append(digest(tar))
-            layers.append({"mediaType": OCI + "layer.v1.tar" + ("" if tar is b else "+gzip"), "digest": digest(b), "size": len(b)})
+            d = {"mediaType": OCI + "layer.v1.tar" + ("" if tar is b else "+gzip"), "digest": digest(b), "size": len(b)}
+            if isinstance(s, dict) and s.get("foreign"):
+                d["mediaType"] = OCI + "layer.nondistributable.v1.tar+gzip"
+                d["urls"] = ["ftp://x/", "http://127.0.0.1:%d/v2/%s/blobs/%s" % (ports["storage"], repo, digest(b))]
+            layers.append(d)
         os_, arch = p.split("/")[:2]
         c = json.dumps({"architecture": arch, "os": os_, "config": {"Env": ["P=" + p]}, "rootfs": {"type": "layers", "diff_ids": ids}})
         c = put_blob(repo, c.encode())
@@ -94,10 +98,6 @@ def make_image(spec):
         i = json.dumps({"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": entries}).encode()
         e = put_manifest(repo, tag, OCI + "index.v1+json", i)
         entries = [e]
-
-
-for spec in config.get("images", []):
-    make_image(spec)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -144,7 +144,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def rule(self):
         line = self.command + " " + self.path
         for r in rules:
-            if r["re"].search(line):
+            if r["re"].search(line) and r.get("at", "storage" if self.storage else "self") == ("storage" if self.storage else "self"):
                 with lock:
                     r["seen"] += 1
                     n = r["seen"] - r.get("skip", 0)
@@ -413,6 +413,8 @@ def listen(name):
 
 
 servers = [listen("self"), listen("storage")]
+for spec in config.get("images", []):
+    make_image(spec)
 for s in servers:
     threading.Thread(target=s.serve_forever, daemon=True).start()
 print("port %d storage %d" % (ports["self"], ports["storage"]), flush=True)

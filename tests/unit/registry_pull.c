@@ -247,6 +247,30 @@ static void test_no_head(void **state)
 	end();
 }
 
+/* A foreign layer that the registry has not lies at its URLs, and gets no credentials there. */
+static void test_foreign_layer(void **state)
+{
+	(void)state;
+	begin("'images':[{'name':'a','layers':[{'size':500,'foreign':true}]}],'auth':{'bearer':true},"
+	      "'rules':[{'on':'GET .*blobs','at':'self','skip':1,'status':404}]");
+	if (pull("a"))
+		fail_msg("%s", e->msg);
+	check_image(1);
+	size_t n;
+	unsigned there = 0;
+	_cleanup_free_ struct seen *v = fake_seen(&fake, &n);
+	for (size_t i = 0; i < n; i++) {
+		there += v[i].storage;
+		assert_true(!v[i].storage || !*v[i].authorization);
+	}
+	assert_int_equal(there, 1);
+	end();
+	/* An ordinary layer's URLs are nobody's business. */
+	begin("'images':[{'name':'a','layers':[500]}],'rules':[{'on':'GET .*blobs','at':'self','skip':1,'status':404}]");
+	assert_int_equal(pull("a"), ERR_NOT_FOUND);
+	end();
+}
+
 /* Loopback is never asked through a proxy; IPv6 addresses are hosts too. */
 static void test_loopback(void **state)
 {
@@ -475,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_take_up),
 		cmocka_unit_test(test_no_head),
 		cmocka_unit_test(test_loopback),
+		cmocka_unit_test(test_foreign_layer),
 		cmocka_unit_test(test_bad_manifests),
 		cmocka_unit_test(test_policies),
 		cmocka_unit_test(test_digest_reference),
