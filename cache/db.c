@@ -392,6 +392,25 @@ void cache_closep(struct cache **c)
 	cache_close(*c);
 }
 
+static void *open_context(void *store)
+{
+	_cleanup_(err_dropp) struct err *e = NULL;
+	struct cache *c = cache_open(store, &e);
+	if (!c)
+		log_debug("open a worker's databases: %s", e->msg);
+	return c;
+}
+
+static void close_context(void *cache)
+{
+	cache_close(cache);
+}
+
+struct pool_context cache_pool_context(struct store *s)
+{
+	return (struct pool_context){ open_context, close_context, s };
+}
+
 struct store *cache_store_of(const struct cache *c)
 {
 	return c->store;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/mem.h"
+#include "base/pool.h"
 
 struct cache;
 struct err;
@@ -15,6 +16,9 @@ struct store;
 NODISCARD struct cache *cache_open(struct store *s, struct err **err);
 void cache_close(struct cache *c);
 void cache_closep(struct cache **c);
+
+/* For pool_new(): each worker has its own struct cache; NULL where it did not open (a job then tries again or fails; why: the log). */
+struct pool_context cache_pool_context(struct store *s);
 
 /* The store it was opened over. */
 struct store *cache_store_of(const struct cache *c);

@@ -115,17 +115,6 @@ int session_cache(struct session *s, struct cache **ret, struct err **err)
 	return 0;
 }
 
-static void *make_cache(void *store)
-{
-	_cleanup_(err_dropp) struct err *e = NULL;
-	return cache_open(store, &e);
-}
-
-static void free_cache(void *cache)
-{
-	cache_close(cache);
-}
-
 int session_cpu_pool(struct session *s, struct pool **ret, struct err **err)
 {
 	struct store *store;
@@ -133,7 +122,7 @@ int session_cpu_pool(struct session *s, struct pool **ret, struct err **err)
 		return -1;
 	if (!s->cpu) {
 		long cores = sysconf(_SC_NPROCESSORS_ONLN);
-		struct pool_context context = { make_cache, free_cache, store };
+		struct pool_context context = cache_pool_context(store);
 		s->cpu = pool_new("cpu", cores > 1 ? (unsigned)cores : 2, &context);
 	}
 	*ret = s->cpu;
@@ -215,9 +204,4 @@ int session_wake_fd(const struct session *s)
 int session_signal(const struct session *s)
 {
 	return atomic_load(&s->signal);
-}
-
-const char *session_root(const struct session *s)
-{
-	return s->o.root;
 }

@@ -42,6 +42,3 @@ const atomic_bool *session_cancel_flag(const struct session *s);
 /* Readable once a signal came; its number. */
 int session_wake_fd(const struct session *s);
 int session_signal(const struct session *s);
-
-/* The options of `internal tail` for this session. */
-const char *session_root(const struct session *s);

@@ -81,24 +81,10 @@ void registry_http_give(struct registry *r, struct http *h)
 		http_free(h);
 }
 
-static void *open_context(void *arg)
-{
-	_cleanup_(err_dropp) struct err *e = NULL;
-	/* Where it fails, the job tries again and tells why. */
-	return cache_open(arg, &e);
-}
-
-static void close_context(void *context)
-{
-	cache_close(context);
-}
-
 static struct pool *pool_of(struct registry *r, struct pool **at, const char *name,
 			    unsigned threads)
 {
-	const struct pool_context context = { .make = open_context,
-					      .free = close_context,
-					      .arg = r->o.store };
+	const struct pool_context context = cache_pool_context(r->o.store);
 	pthread_mutex_lock(&r->lock);
 	if (!*at)
 		*at = pool_new(name, threads, &context);

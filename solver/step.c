@@ -52,21 +52,10 @@ void step_job_start(struct step_job *j, struct pool *pool)
 	pool_add(pool ? pool : j->s->b->env->cpu, &j->job);
 }
 
-static void *make_cache(void *store)
-{
-	_cleanup_(err_dropp) struct err *e = NULL;
-	return cache_open(store, &e);
-}
-
-static void free_cache(void *cache)
-{
-	cache_close(cache);
-}
-
 struct pool *build_waiters(struct build *b)
 {
 	if (!b->waiters) {
-		struct pool_context context = { make_cache, free_cache, b->env->store };
+		struct pool_context context = cache_pool_context(b->env->store);
 		b->waiters = pool_new("waiter", b->env->jobs, &context);
 	}
 	return b->waiters;
