@@ -525,11 +525,6 @@ void db_bind_c(struct stmt *s, const char *v)
 	db_bind_text(s, str_c(v));
 }
 
-void db_bind_null(struct stmt *s)
-{
-	bound(s, sqlite3_bind_null(s->s, ++s->bound));
-}
-
 int db_step(struct stmt *s, struct err **err)
 {
 	struct cache *c = s->c;

@@ -125,7 +125,6 @@ void db_bind_digest(struct stmt *s, const struct digest *d);
 void db_bind_text(struct stmt *s, struct str v);
 void db_bind_c(struct stmt *s, const char *v);
 void db_bind_blob(struct stmt *s, struct str v);
-void db_bind_null(struct stmt *s);
 
 /* One step: 1 with a row, 0 at the end, -1. Outside of a transaction a busy database is tried again for 10 s. */
 NODISCARD int db_step(struct stmt *s, struct err **err);

@@ -379,11 +379,6 @@ const char *cache_store_short_id(const struct store *s)
 	return s->short_id;
 }
 
-bool cache_store_durable(const struct store *s)
-{
-	return s->durable;
-}
-
 void cache_store_cancel(struct store *s)
 {
 	atomic_store(&s->canceled, true);

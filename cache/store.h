@@ -44,7 +44,6 @@ int cache_store_root_fd(const struct store *s);
 int cache_store_run_fd(const struct store *s);
 const char *cache_store_root(const struct store *s);
 const char *cache_store_run(const struct store *s);
-bool cache_store_durable(const struct store *s);
 /* 8 hex of the store's uuid: names its cgroup folder. */
 const char *cache_store_short_id(const struct store *s);
 

@@ -37,7 +37,6 @@ struct selection {
 	bool mask_mode;     /* octal --chmod given: modes are not part of C */
 	bool mask_owner;    /* numeric --chown given */
 	bool bind;          /* a RUN bind mount: the directory keeps its own owner and mode */
-	bool allow_missing; /* a wildcard without a match is fine */
 };
 
 /* sel = H("cbuild.select.1", …). */

@@ -257,7 +257,7 @@ static int environment(struct session *s, const struct request *r, struct event_
 				   .wake_fd = session_wake_fd(s), .jobs = r->flags->jobs > 0 ? (unsigned)r->flags->jobs : 0 };
 	if (session_store(s, &env->store, err) < 0 || session_cache(s, &env->cache, err) < 0 || session_cpu_pool(s, &env->cpu, err) < 0)
 		return -1;
-	return session_registry(s, ui, false, &env->registry, err);
+	return session_registry(s, ui, &env->registry, err);
 }
 
 static int build(struct session *s, struct request *r, struct event_sink *ui, struct build_result *result, struct err **err)

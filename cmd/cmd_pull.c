@@ -51,7 +51,7 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	bool fresh;
 	int r = session_cache(s, &c, err);
 	if (!r)
-		r = session_registry(s, ui, false, &registry, err);
+		r = session_registry(s, ui, &registry, err);
 	if (!r)
 		r = registry_pull(registry, c, a, str_c(args->v[0]), &platform, &image, &fresh, err);
 	ui_close(ui, r < 0);

@@ -98,7 +98,7 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 		return cmd_usage(err, "\"cbuild rmi\" requires at least 1 argument");
 	if (session_cache(s, &c, err) < 0)
 		return -1;
-	/* All are tried; the first error is the command's, the others are said at once. */
+	/* All are tried, and what fails is said at once. */
 	for (size_t i = 0; i < args->n; i++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
 		if (remove_one(c, a, args->v[i], o->force, &e) < 0) {

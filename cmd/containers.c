@@ -50,7 +50,7 @@ static int open_registry(void *arg, struct registry **ret, struct err **err)
 		return err_status(err, 2);
 	session_catch_signals(p->s);
 	p->ui = ui_open(mode);
-	return session_registry(p->s, p->ui, false, ret, err);
+	return session_registry(p->s, p->ui, ret, err);
 }
 
 static int get_image(struct session *s, struct cache *c, struct arena *a, const struct container_flags *f, const char *text, struct image *ret,

@@ -129,9 +129,9 @@ int session_cpu_pool(struct session *s, struct pool **ret, struct err **err)
 	return 0;
 }
 
-int session_registry(struct session *s, struct event_sink *events, bool offline, struct registry **ret, struct err **err)
+int session_registry(struct session *s, struct event_sink *events, struct registry **ret, struct err **err)
 {
-	struct registry_options o = { .cancel = &s->cancel, .events = events, .offline = offline };
+	struct registry_options o = { .cancel = &s->cancel, .events = events };
 	if (session_store(s, &o.store, err) < 0 || session_cpu_pool(s, &o.cpu, err) < 0)
 		return -1;
 	if (!s->registry)

@@ -47,7 +47,7 @@ struct build_options {
 	const char *dockerfile_name;         /* as messages show it: "Dockerfile" */
 	const char *dockerfile_path;         /* where it was read, for <path>.dockerignore; NULL: stdin */
 	struct plan_options plan;
-	bool no_cache, pull, offline;
+	bool no_cache, pull;
 	const struct str *tags;              /* full references */
 	size_t n_tags;
 	const struct build_output *outputs;

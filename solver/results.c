@@ -13,8 +13,6 @@ static void take_record(const struct record *r, struct found *ret)
 {
 	ret->r = r->r;
 	ret->created_ns = r->created_ns;
-	ret->checked_ns = r->checked_ns;
-	ret->cost_ms = r->cost_ms;
 	ret->files = r->bare ? NULL : files_new(chain_append(&r->chain, NULL));
 }
 

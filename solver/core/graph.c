@@ -70,11 +70,6 @@ struct vertex **graph_all(const struct graph *g, unsigned *ret_n)
 	return g->all.v;
 }
 
-struct files *vertex_files(const struct vertex *v)
-{
-	return v->files;
-}
-
 bool vertex_deep(struct vertex *v, struct digest *ret)
 {
 	if (v->class->source == OP_FIXED) {

@@ -106,8 +106,6 @@ void graph_tick(struct graph *g);
 /* All vertices in the order they were made. */
 struct vertex **graph_all(const struct graph *g, unsigned *ret_n);
 
-/* The files of a vertex that has them; borrowed. */
-struct files *vertex_files(const struct vertex *v);
 /* D(v): deep key; contents of contexts must be known. false when one is not. */
 bool vertex_deep(struct vertex *v, struct digest *ret);
 

@@ -31,7 +31,7 @@ struct op_class {
 	enum op_source source;
 	bool slot;              /* takes one of the limited slots (RUN) */
 
-	/* Starts the work. Inputs by result have their files (vertex_files). Answers: core_files() then core_sealed(), or core_failed(),
+	/* Starts the work. Inputs by result have their `files`. Answers: core_files() then core_sealed(), or core_failed(),
 	 * or core_changed() when an input changed under it. */
 	void (*run)(struct vertex *v);
 	/* Starts computing C of input i; the input has its files, unless it is a context. Answer: core_content() or core_failed(). */
@@ -44,7 +44,7 @@ struct op_class {
 struct found {
 	struct digest r;
 	struct files *files;    /* a reference for the core; NULL: bare, the files are gone */
-	int64_t created_ns, checked_ns, cost_ms;
+	int64_t created_ns;
 };
 
 struct results {
