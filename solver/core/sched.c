@@ -190,6 +190,9 @@ static bool lock_step(struct graph *g, struct vertex *v)
 		if (v->locked)
 			g->results->unlock(g->results, v);
 		v->locked = false;
+		/* Enough for who asked, without files: nothing is waited for any more. */
+		if (v->state == VERTEX_LOCKING)
+			core_state(g, v, VERTEX_WAITING);
 		return false;
 	}
 	return true;

@@ -498,6 +498,33 @@ static void deep_key_of_a_diamond(void **state)
 	end();
 }
 
+/* Another process published a result whose files are gone again, and the step on it hits: no timer may stay in the past. */
+static void bare_result_of_a_busy_lock_ends_the_wait(void **state)
+{
+	(void)state;
+	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" };
+	struct digest theirs = text_digest("their result"), op = text_digest("b");
+	struct digester key;
+	begin(1);
+	struct vertex *v = add(&step, &a, base(), NULL);
+	struct vertex *target = add(&step, &b, v, NULL);
+	key_begin(&key, &op);
+	key_input(&key, 'R', &theirs);
+	w.records[w.n_records++] = (struct record){ .key = digest_end(&key), .op = op, .r = text_digest("on theirs"), .text = "B" };
+	clock_fake(INT64_C(1000000000));
+	w.lock_busy = true;
+	graph_demand(w.g, target);
+	assert_int_equal(v->state, VERTEX_LOCKING);
+	w.records[w.n_records++] = (struct record){ .key = v->key, .op = v->op, .r = theirs, .bare = true };
+	w.lock_busy = false;
+	clock_fake(graph_timer(w.g));
+	graph_tick(w.g);
+	assert_int_equal(target->state, VERTEX_DONE);
+	assert_true(graph_timer(w.g) == INT64_MAX);
+	clock_fake(-1);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -513,6 +540,7 @@ int main(void)
 		cmocka_unit_test_setup(busy_lock_is_waited_for, reset),
 		cmocka_unit_test_setup(step_waits_for_m_only_where_it_matters, reset),
 		cmocka_unit_test_setup(deep_key_of_a_diamond, reset),
+		cmocka_unit_test_setup(bare_result_of_a_busy_lock_ends_the_wait, reset),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
