@@ -60,7 +60,8 @@ struct step_job {
 	/* inputs and results of the kinds of jobs */
 	unsigned input;
 	struct digest digest, digest2;
-	struct files *parent, *files;       /* references of the job's own */
+	struct files *parent, *files;       /* references of the job's own: a vertex may get others while the job runs */
+	struct files **sources;             /* of a COPY's inputs (NULL: a context), by their numbers */
 	int64_t layer, created_ns, started_ns;
 };
 

@@ -55,15 +55,15 @@ struct digest op_workdir_digest(const struct plan_step *p)
 	return digest_end(&h);
 }
 
-/* The tree that input i is read through. */
-static int tree_of(struct step *s, unsigned i, struct cache *c, struct tree **ret, struct err **err)
+/* The tree that input i is read through, over the job's own reference to its files. */
+static int tree_of(struct step *s, unsigned i, struct files *files, struct cache *c, struct tree **ret, struct err **err)
 {
 	const struct vertex *u = s->v->inputs[i].vertex;
 	if (u->class == &op_context) {
 		*ret = ((struct step *)u->owner)->context->tree;
 		return 0;
 	}
-	return files_tree(u->files, c, s->b->env->store, ret, err);
+	return files_tree(files, c, s->b->env->store, ret, err);
 }
 
 /* ---- contents */
@@ -73,7 +73,7 @@ static int find_content(struct step_job *j, struct cache *c, struct err **err)
 	struct step *s = j->s;
 	const struct input *in = &s->v->inputs[j->input];
 	struct tree *tree;
-	if (tree_of(s, j->input, c, &tree, err) < 0)
+	if (tree_of(s, j->input, j->files, c, &tree, err) < 0)
 		return err_at(err, s->plan->at);
 	if (cache_tree_content(tree, c, &s->selections[j->input], &j->digest, err) < 0) {
 		if ((*err)->code == ERR_NOT_FOUND)
@@ -138,7 +138,7 @@ static int copy(struct step_job *j, struct cache *c, struct work *w, int parent_
 	_cleanup_free_ struct copy_source *sources = xcalloc(p->n_sources + p->n_inline_files, sizeof(*sources));
 	for (size_t i = 0; i < p->n_sources; i++, n++) {
 		sources[n].selection = &s->selections[i + 1];
-		if (tree_of(s, (unsigned)i + 1, c, &sources[n].tree, err) < 0)
+		if (tree_of(s, (unsigned)i + 1, j->sources[i + 1], c, &sources[n].tree, err) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < p->n_inline_files; i++, n++) {
@@ -210,6 +210,10 @@ static void run(struct vertex *v)
 	struct step *s = v->owner;
 	struct step_job *j = step_job_new(s, work, after);
 	j->parent = files_ref(v->inputs[0].vertex->files);
+	j->sources = xcalloc(v->n_inputs, sizeof(struct files *));
+	for (unsigned i = 1; i < v->n_inputs; i++)
+		if (v->inputs[i].vertex->files)
+			j->sources[i] = files_ref(v->inputs[i].vertex->files);
 	step_job_start(j, NULL);
 }
 

@@ -32,6 +32,9 @@ static void done_job(struct pool_job *job)
 	j->after(j, j->err);
 	files_unref(j->parent);
 	files_unref(j->files);
+	for (unsigned i = 0; j->sources && i < j->s->v->n_inputs; i++)
+		files_unref(j->sources[i]);
+	free(j->sources);
 	free(j);
 }
 
