@@ -243,9 +243,24 @@ static int request_of(struct request *r, const struct args *args, struct err **e
 	return read_dockerfile(r, err);
 }
 
+/* A device or a pipe as --iidfile: it is written to, never removed nor replaced. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+	return !stat(path, &st) && !S_ISREG(st.st_mode);
+}
+
 static int write_iid(const char *path, const struct digest *id, struct err **err)
 {
 	char text[DIGEST_TEXT];
+	if (is_special(path)) {
+		_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+		if (fd < 0 || io_write_full(fd, digest_text(id, text), strlen(digest_text(id, text))) < 0) {
+			err_sys(err, "write '%s'", path);
+			return err_status(err, 4);
+		}
+		return 0;
+	}
 	if (io_replace_file(AT_FDCWD, path, str_c(digest_text(id, text)), 0644, false, err) < 0)
 		return err_status(err, 4);
 	return 0;
@@ -378,7 +393,7 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	struct request r = { .arena = arena_new(), .flags = opts };
 	struct build_result result;
 	enum ui_mode mode;
-	if (r.flags->iidfile)
+	if (r.flags->iidfile && !is_special(r.flags->iidfile))
 		unlink(r.flags->iidfile);
 	if (ui_mode_of(r.flags->progress, r.flags->quiet, &mode, err) < 0)
 		return err_status(err, 2);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -23,14 +24,27 @@ static int close_tar(struct sink *out, int r, struct err **err)
 	return io_sink_close(out, !r, r ? &dropped : err) < 0 ? -1 : r;
 }
 
+/* What is there and no file (a device, a pipe) is written to, never replaced. */
+static int write_through(struct build *b, const struct digest *id, const char *dest, struct err **err)
+{
+	int fd = open(dest, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return err_sys(err, "open '%s'", dest);
+	struct sink *out = io_sink_fd(fd, true, dest);
+	return close_tar(out, write_layout(b, id, out, -1, err), err);
+}
+
 /* A tar beside the destination, renamed when it is whole. "-": stdout. */
 static int write_tar(struct build *b, const struct digest *id, const char *dest, struct err **err)
 {
+	struct stat st;
 	if (!strcmp(dest, "-")) {
 		struct sink *out = io_sink_fd(1, false, "stdout");
 		int r = write_layout(b, id, out, -1, err);
 		return close_tar(out, r, err);
 	}
+	if (!stat(dest, &st) && !S_ISREG(st.st_mode))
+		return write_through(b, id, dest, err);
 	_cleanup_free_ char *part = xasprintf("%s.part.%d", dest, (int)getpid());
 	int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0)

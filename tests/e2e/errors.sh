@@ -56,6 +56,14 @@ has "$err" "nosuch"
 expect 1 cbuild tag nosuch other
 expect 4 sh -c "printf 'FROM busybox:1\n' > ctx/Dockerfile; exec '$CBUILD' --durable build -o type=oci,dest=/nosuchdir/x.tar ctx"
 
+# A device as destination is written to, never replaced: root's /dev/null stays one.
+mknod null c 1 3
+expect 0 cbuild build -q -o type=oci,dest=null --iidfile null ctx
+[ -c null ] || fail "a device was replaced"
+expect 0 sh -c "'$CBUILD' --durable build --iidfile /dev/stderr -o type=oci,dest=/dev/stdout ctx | tar t"
+has "$out" "oci-layout"
+has "$err" "sha256:"
+
 # Not root: one sentence.
 expect 1 setpriv --reuid 1000 --regid 1000 --clear-groups "$CBUILD" images
 has "$err" "must be run as root"
