@@ -512,20 +512,25 @@ void cache_tree_forget(struct tree *t, struct str path)
 	pthread_mutex_unlock(&t->lock);
 }
 
-bool cache_tree_data(struct tree *t, struct str path, struct digest *ret)
+struct node *tree_at(const struct tree *t, struct str path)
 {
-	pthread_mutex_lock(&t->lock);
 	struct node *at = t->root;
 	for (size_t i = 0; at && i < path.n;) {
 		size_t slash = str_find(path, '/', i);
-		at = at->listed
-			? tree_child(at, str_sub(path, i, slash == SIZE_MAX ? path.n : slash))
-			: NULL;
+		struct str name = str_sub(path, i, slash == SIZE_MAX ? path.n : slash);
+		at = at->listed ? tree_child(at, name) : NULL;
 		i = slash == SIZE_MAX ? path.n : slash + 1;
 	}
-	bool has = at && at->e.has_data;
+	return at;
+}
+
+bool cache_tree_data(struct tree *t, struct str path, struct digest *ret)
+{
+	pthread_mutex_lock(&t->lock);
+	const struct node *n = tree_at(t, path);
+	bool has = n && n->e.has_data;
 	if (has)
-		*ret = at->e.data;
+		*ret = n->e.data;
 	pthread_mutex_unlock(&t->lock);
 	return has;
 }

@@ -79,6 +79,8 @@ void tree_learn(struct tree *t);
 
 /* The child of a listed folder, or NULL. */
 struct node *tree_child(const struct node *dir, struct str name);
+/* The node of a path as far as it was listed, or NULL. */
+struct node *tree_at(const struct tree *t, struct str path);
 
 /* Whether stat of this file system says all that the cache needs. */
 bool tree_fs_trusted(int fd);

@@ -15,20 +15,6 @@ void cache_tree_layers(struct tree *t, const struct chain *chain)
 		t->layers[i] = chain->v[i].id;
 }
 
-/* The node of a path, as far as it was listed. */
-static struct node *node_at(const struct tree *t, struct str path)
-{
-	struct node *at = t->root;
-	for (size_t i = 0; at && i < path.n;) {
-		size_t slash = str_find(path, '/', i);
-		at = at->listed
-			? tree_child(at, str_sub(path, i, slash == SIZE_MAX ? path.n : slash))
-			: NULL;
-		i = slash == SIZE_MAX ? path.n : slash + 1;
-	}
-	return at;
-}
-
 static int read_view(struct tree *t, struct manifest_view *view, struct err **err)
 {
 	struct entry e;
@@ -37,7 +23,7 @@ static int read_view(struct tree *t, struct manifest_view *view, struct err **er
 	while ((r = manifest_view_next(view, &e, &layer, err)) > 0) {
 		if (e.kind != 'f' || !e.has_data)
 			continue;
-		struct node *n = node_at(t, e.path);
+		struct node *n = tree_at(t, e.path);
 		if (!n || n->complete || n->e.kind != 'f' || n->e.size != e.size)
 			continue;
 		n->e.data = e.data;
