@@ -19,7 +19,7 @@ static void begin(const char *config)
 {
 	fake = fake_start(config);
 	session = registry_new_with(&(struct registry_options){ .cancel = &cancel },
-				    &(struct hosts_options){ .config = "/nonexistent" }, 1, 2);
+				    &(struct hosts_options){ .config = "/nonexistent" }, 1, 20);
 	if (registry_http_take(session, &http, &e) < 0) {
 		printf("skipped: %s\n", e->msg);
 		exit(77);
@@ -353,7 +353,7 @@ static void test_tls(void **state)
 	err_drop(&e);
 	fake_settings(prefix, fake.host);
 	session = registry_new_with(&(struct registry_options){ 0 },
-				    &(struct hosts_options){ .config = settings }, 1, 2);
+				    &(struct hosts_options){ .config = settings }, 1, 20);
 	assert_int_equal(registry_http_take(session, &http, &e), 0);
 	assert_int_equal(hosts_get(session->hosts, str_c(fake.host), &host, &e), 0);
 	/* The certificate is good; but the token server of a TLS registry must not be one of plain http. */

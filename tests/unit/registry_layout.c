@@ -77,7 +77,7 @@ static struct digest make_image(struct home *h)
 {
 	struct fake f = fake_start("'images':[{'name':'a/b','tag':'1','layers':[1000,200000]}]");
 	struct registry *r =
-		registry_new_with(&(struct registry_options){ .store = h->store }, NULL, 1, 2);
+		registry_new_with(&(struct registry_options){ .store = h->store }, NULL, 1, 20);
 	struct resolved image;
 	bool fresh;
 	_cleanup_free_ char *text = xasprintf("%s/a/b:1", f.host);

@@ -32,7 +32,7 @@ static void end(void)
 /* 0 or the error's code. */
 static int login(const char *user, const char *secret)
 {
-	struct registry *r = registry_new_with(&(struct registry_options){ 0 }, NULL, 1, 2);
+	struct registry *r = registry_new_with(&(struct registry_options){ 0 }, NULL, 1, 20);
 	err_drop(&e);
 	free(where);
 	where = NULL;

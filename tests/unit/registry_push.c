@@ -31,7 +31,7 @@ static void open_store(const char *name)
 	cache = cache_open(store, &e);
 	assert_non_null(cache);
 	session = registry_new_with(&(struct registry_options){ .store = store },
-				    &(struct hosts_options){ .config = "/nonexistent" }, 1, 5);
+				    &(struct hosts_options){ .config = "/nonexistent" }, 1, 20);
 }
 
 static void close_store(void)

@@ -26,7 +26,7 @@ static void begin(const char *config, uint64_t chunk, size_t size)
 	if (certificate)
 		fake_settings(certificate, fake.host);
 	session = registry_new_with(&(struct registry_options){ 0 },
-				    &(struct hosts_options){ .config = settings }, 1, 2);
+				    &(struct hosts_options){ .config = settings }, 1, 20);
 	if (registry_http_take(session, &http, &e) < 0) {
 		printf("skipped: %s\n", e->msg);
 		exit(77);
