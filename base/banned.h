@@ -1,5 +1,5 @@
 /*
- * banned: calls that are compile errors in cbuild. Included by base/mem.h, so by everything. STYLE: base/proc.c and
+ * banned: calls that are compile errors in cbuild. Included by base/mem.h, so by everything. Exceptions: base/proc.c and
  * runtime/helper/ may fork and chdir; they define CBUILD_MAY_FORK before the first include.
  */
 #pragma once

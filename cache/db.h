@@ -1,7 +1,7 @@
 /*
  * db: a thread's connections to index.db (truth) and cache.db (guesses) over one store. `struct cache` belongs to the thread that
  * opened it. Reads take no lock; writes are short, BEGIN IMMEDIATE, one at a time in a process by the store's mutex; no I/O, wait
- * or lock inside. Never written on the loop thread. Schema, durability and row sums: cache.md §4.7.
+ * or lock inside. A build's loop thread only reads until its graph has ended. Schema and row sums: cache/schema.h.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /*
  * layer: folders layers/<number>/{fs,manifest} in overlay's own form; making, committing, hashing,
  * mounting and packing them. A layer is immutable once committed; what its manifest says is the
- * layer. Rules: cache.md §4.5.
+ * layer.
  */
 #pragma once
 

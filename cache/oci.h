@@ -29,7 +29,7 @@ struct oci_platform {
 	struct str os, arch, variant, os_version;
 };
 
-/* "linux/arm/v7", "arm64", "linux": normalised (registry.md §6); missing parts from `host`. ERR_INVALID with BuildKit's words. */
+/* "linux/arm/v7", "arm64", "linux": normalised; missing parts from `host`. ERR_INVALID with BuildKit's words. */
 NODISCARD int oci_platform_parse(struct arena *a, struct str text, const struct oci_platform *host,
 				 struct oci_platform *ret, struct err **err);
 /* Normalised: other names of an architecture, default variants. Parts of `p` are borrowed. */
@@ -38,7 +38,7 @@ struct oci_platform oci_platform_normalize(struct arena *a, const struct oci_pla
 struct str oci_platform_text(struct arena *a, const struct oci_platform *p);
 /* This machine's. Static strings. */
 struct oci_platform oci_platform_host(void);
-/* Rank of `have` for who wants `want`: 0 best, larger worse, -1 no match (preference lists of registry.md §6). */
+/* Rank of `have` for who wants `want`: 0 best, larger worse, -1 no match (a CPU runs its older variants too: nearest first). */
 int oci_platform_rank(const struct oci_platform *want, const struct oci_platform *have);
 
 struct oci_annotation {

@@ -1,5 +1,5 @@
 /*
- * ref: image references, as the reference grammar of registry.md §1 has them. Pure.
+ * ref: image references, by the grammar of github.com/distribution/reference. Pure.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /*
  * store: one store on disk, one `struct store` a process, shared by its threads: folders, locks, the lease, the write mutex.
  *
- * Folders (DESIGN §7): index.db cache.db blobs/ layers/<n>/{fs,manifest} tmp/<lease>/ tmp/partial/ trash/ containers/ locks/
+ * Folders: index.db cache.db blobs/ layers/<n>/{fs,manifest} tmp/<lease>/ tmp/partial/ trash/ containers/ locks/
  * leases/ logs/ lock images.json hmac.key; the run folder beside: mnt/ steps/.
  * Locks die with their holder: flock on `lock` (shared by every command; exclusive for creation, migration, repair), on
  * leases/<id> for life; OFD byte locks on locks/steps for steps. Never a pid as proof of life.

@@ -1,7 +1,7 @@
 /*
  * tree: what lies under a directory descriptor (a build context, a mounted root) and the content
- * digest C of a selection of it. Entry, M and C are defined in cache.md §4.3; the stat cache and
- * what it may trust in §4.4. Pure of images and Dockerfiles.
+ * digest C of a selection of it. Entries are those of cache/manifest.h. Pure of images and
+ * Dockerfiles.
  */
 #pragma once
 

@@ -67,7 +67,7 @@ static const struct command *find(int argc, char **argv, int *ret_words)
 	return NULL;
 }
 
-/* STYLE: 0 ok, 1 failed, 2 usage, 3 Dockerfile or context, 4 built but not exported, 5 a gate, 130/143 cancelled; containers 125. */
+/* 0 ok, 1 failed, 2 usage, 3 Dockerfile or context, 4 built but not exported, 5 a gate, 130/143 cancelled; containers 125. */
 static int exit_of(const struct command *c, const struct err *e, const struct session *s)
 {
 	if (e->code == ERR_CANCELED && session_signal(s))

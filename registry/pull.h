@@ -1,6 +1,6 @@
 /*
  * pull: registry → store. Resolve (index → platform → manifest → config, no layers), then layers in parallel, each verified while it is
- * received and unpacked by a cpu job as soon as it is complete. Resumable through tmp/partial. registry.md §5.
+ * received and unpacked by a cpu job as soon as it is complete. Resumable through tmp/partial.
  */
 #pragma once
 
@@ -49,7 +49,7 @@ struct resolved {
 
 enum registry_pull_policy { REGISTRY_PULL_MISSING, REGISTRY_PULL_ALWAYS, REGISTRY_PULL_NEVER };
 
-/* Resolves a reference: the local image of that name, row `tag`, the registry (cache.md §4.10); `policy` as --pull. Manifest and config
+/* Resolves a reference: the local image of that name, row `tag`, the registry; `policy` as --pull. Manifest and config
  * are kept as blobs. ERR_NOT_FOUND: "REF: not found". Called from any thread with its own cache. */
 NODISCARD int registry_resolve(struct registry *r, struct cache *c, struct arena *a,
 			       const struct ref *ref, const struct oci_platform *platform,

@@ -1,7 +1,6 @@
 /*
  * strays: what a dead lease's RUNs left running: found by the records steps/<lease>.<n> of the run
  * folder, killed by cgroup and by pid 1 (checked by its start time), waited for until all is gone.
- * runtime.md A1 "Parent death".
  */
 #pragma once
 

@@ -1,7 +1,6 @@
 /*
  * user: USER, --user and --chown texts looked up in an image's /etc/passwd and /etc/group through a
- * root descriptor (openat2 inside the root, regular files only, ≤ 10 MiB). runtime.md C5,
- * dockerfile.md §4.5.
+ * root descriptor (openat2 inside the root, regular files only, ≤ 10 MiB).
  */
 #pragma once
 

@@ -71,5 +71,5 @@ NODISCARD int solver_check(const struct build_env *env, const struct build_optio
 NODISCARD int solver_outline(const struct build_env *env, const struct build_options *o, struct arena *a, struct plan_outline *ret,
 			     struct err **err);
 
-/* Builds. Errors carry the place in the Dockerfile; exit statuses of STYLE §8 in err->status (3 Dockerfile or context, 4 export). */
+/* Builds. Errors carry the place in the Dockerfile; exit statuses in err->status (3 Dockerfile or context, 4 export). */
 NODISCARD int solver_build(const struct build_env *env, const struct build_options *o, struct build_result *ret, struct err **err);

@@ -1,6 +1,6 @@
 /*
  * image: the config of a finished plan: diff IDs of the chain, history with times, created. `created_by` and the rest come from today's
- * plan, times from the layers (cache.md §4.1), so a build from the cache gives the same id.
+ * plan, times from the layers, so a build from the cache gives the same id.
  */
 #include "solver/internal.h"
 
@@ -26,15 +26,14 @@ static int fill_diffids(struct cache *c, struct chain *chain, struct err **err)
 static void add_history(struct build *b, struct oci_image *i, const struct chain *chain)
 {
 	const struct plan *p = b->plan;
-	size_t own = 0, base_layers = 0;
+	size_t own = 0;
 	for (size_t k = 0; k < p->n_history; k++)
 		own += p->history[k].step != NULL;
-	base_layers = chain->n - own;
 	struct oci_history *all = arena_array_of(b->arena, struct oci_history, i->n_history + p->n_history);
 	for (size_t k = 0; k < i->n_history; k++)
 		all[k] = i->history[k];
 	int64_t time = i->created_ns;
-	size_t layer = base_layers;
+	size_t layer = chain->n - own;   /* the first above the base */
 	for (size_t k = 0; k < p->n_history && time == INT64_MIN; k++)
 		if (p->history[k].step)
 			time = chain->v[layer].created_ns;

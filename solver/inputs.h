@@ -1,6 +1,6 @@
 /*
  * inputs: the named inputs of a step's key, stored with its record so that it can be said later what made a miss: arguments, environment,
- * flags, base digests, selections (cache.md §4.11). Their text is bounded; a longer one is named by its digest.
+ * flags, base digests, selections. Their text is bounded; a longer one is named by its digest.
  */
 #pragma once
 

@@ -15,7 +15,7 @@ static bool consumer_started(const struct vertex *v)
 	return false;
 }
 
-/* A step's equal result from before takes the new one's place: what stands on it then hits (cache.md §4.2). */
+/* A step's equal result from before takes the new one's place: what stands on it then hits. */
 static void substitute(struct graph *g, struct vertex *v)
 {
 	struct found f = { 0 };

@@ -4,7 +4,7 @@
  * The way of a vertex: it is demanded (its result id is wanted, perhaps its files) → WAITING for what its key needs → looked up →
  * DONE from the cache, or its inputs' files are demanded → LOCKING (the step lock of its key; another process may run it) → READY
  * (a slot) → RUNNING → files are there (consumers may start) → sealed (M is known: result id, record) → DONE.
- * A vertex may start before its key is known only when no record with its op exists (cache.md §4.2 "Waiting for M").
+ * A vertex may start before its key is known only when no record with its op exists: else it waits for M of its inputs, which may give a hit.
  * The first failure cancels what runs; every failed vertex is reported.
  */
 #pragma once

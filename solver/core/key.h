@@ -1,5 +1,5 @@
 /*
- * key: the digests by which results are found again (cache.md §4.1). Pure.
+ * key: the digests by which results are found again. Pure.
  *   K(v) = H("cbuild.key.1", op(v), i1 … in)      i = "R"‖R(input) or "C"‖C(selection)
  *   R(step) = H("cbuild.result.1", R(parent), M, nonce or "")      R(scratch) = H("cbuild.scratch.1")
  *   D(v) = H("cbuild.deep.1", op(v), i …)           i = "R"‖R of fixed inputs, "C"‖C of contexts, "D"‖D of steps
