@@ -78,40 +78,69 @@ static int fill(const struct runtime_monitor *o, const struct runtime_cgroups *g
 	return 0;
 }
 
-static int start(const struct runtime_monitor *o, const struct runtime_cgroups *g, const struct runtime_spec *spec, struct runtime_request *q,
+struct runtime_monitor_seed {
+	struct runtime_cgroups groups;
+	int sock;
+};
+
+static int grow(struct runtime_monitor_seed *s, const char *store, struct err **err)
+{
+	_cleanup_close_ int devices = -1;
+	pid_t pid;
+	if (runtime_cgroups_open(store, &s->groups, err) < 0 || runtime_cgroups_share_devices(&s->groups, DEVICES, &devices, err) < 0)
+		return -1;
+	/* It is init's, or whoever reaps for this command, once the command ends: nobody waits for it. */
+	return runtime_helper_start(&pid, &s->sock, err) < 0 ? -1 : runtime_helper_hello(s->sock, &s->groups, devices, err);
+}
+
+int runtime_monitor_seed(const char *store, struct runtime_monitor_seed **ret, struct err **err)
+{
+	struct runtime_monitor_seed *s = xcalloc(1, sizeof(*s));
+	s->sock = s->groups.unified_fd = s->groups.devices_fd = s->groups.program_fd = -1;
+	if (grow(s, store, err) < 0) {
+		runtime_monitor_seed_free(s);
+		return -1;
+	}
+	*ret = s;
+	return 0;
+}
+
+void runtime_monitor_seed_free(struct runtime_monitor_seed *s)
+{
+	if (!s)
+		return;
+	mem_closep(&s->sock);
+	runtime_cgroups_release(&s->groups);
+	free(s);
+}
+
+static int start(const struct runtime_monitor_seed *s, const struct runtime_monitor *o, const struct runtime_spec *spec, struct runtime_request *q,
 		 int *ret_conn, struct err **err)
 {
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, "make a connection to the monitor");
-	_cleanup_close_ int conn = pair[0], sock = -1, devices = -1;
+	_cleanup_close_ int conn = pair[0];
 	runtime_request_fd(q, runtime_request_own(q, pair[1]));
 	_cleanup_(sb_releasep) struct sb body = { 0 };
-	pid_t pid;
-	if (fill(o, g, spec, q, &body, err) < 0 || runtime_cgroups_share_devices(g, DEVICES, &devices, err) < 0)
-		return -1;
-	/* It is init's, or whoever reaps for this command, once the command ends: nobody waits for it. */
-	int r = runtime_helper_start(&pid, &sock, err);
+	int r = fill(o, &s->groups, spec, q, &body, err);
 	if (!r)
-		r = runtime_helper_hello(sock, g, devices, err);
-	if (!r)
-		r = proto_send(sock, PROTO_MONITOR, sb_str(&body), q->fds, q->n_fds, err);
-	explicit_bzero(body.p, body.n);
+		r = proto_send(s->sock, PROTO_MONITOR, sb_str(&body), q->fds, q->n_fds, err);
+	if (body.p)
+		explicit_bzero(body.p, body.n);
 	if (!r)
 		*ret_conn = STEAL_FD(conn);
 	return r;
 }
 
-int runtime_monitor_start(const struct runtime_monitor *o, const struct runtime_spec *spec, int *ret_conn, struct err **err)
+int runtime_monitor_start(struct runtime_monitor_seed *seed, const struct runtime_monitor *o, const struct runtime_spec *spec, int *ret_conn,
+			  struct err **err)
 {
-	struct runtime_cgroups g;
-	if (runtime_cgroups_open(o->store, &g, err) < 0)
-		return -1;
 	struct runtime_request *q = xcalloc(1, sizeof(*q));
-	int r = start(o, &g, spec, q, ret_conn, err);
+	int r = start(seed, o, spec, q, ret_conn, err);
 	runtime_request_release(q);
 	free(q);
-	runtime_cgroups_release(&g);
+	runtime_monitor_seed_free(seed);
 	return r;
 }
 

@@ -12,8 +12,14 @@
 
 struct err;
 
+/* The helper that is to become a monitor, started ahead: it settles in while the caller makes what it is to run. */
+struct runtime_monitor_seed;
+
+/* Starts one; `store`: 8 hex, names the cgroup folder cbuild/<store>. Used up by runtime_monitor_start(), or freed unused. */
+NODISCARD int runtime_monitor_seed(const char *store, struct runtime_monitor_seed **ret, struct err **err);
+void runtime_monitor_seed_free(struct runtime_monitor_seed *s);
+
 struct runtime_monitor {
-	const char *store;                /* 8 hex: names the cgroup folder cbuild/<store> */
 	const char *id;                   /* the container's, and its cgroup's name */
 	int dir_fd;                       /* its folder: state.json, log.json, record are in it */
 	int lock_fd;                      /* its lock, which is held: the monitor holds it from now on, the caller may close its own */
@@ -24,9 +30,10 @@ struct runtime_monitor {
 	const char *const *reap;          /* NULL-terminated; what is executed at the end with the lock as descriptor 3; NULL: nothing */
 };
 
-/* Starts the monitor with the container's first process; returns the first client's connection when it is on its way. PROTO_STARTED or
+/* Makes the monitor of a seed, with the container's first process; returns the first client's connection when it is on its way. PROTO_STARTED or
  * PROTO_ERROR follows on it. The record's file must not exist. Descriptors of the spec may be closed after it. */
-NODISCARD int runtime_monitor_start(const struct runtime_monitor *o, const struct runtime_spec *spec, int *ret_conn, struct err **err);
+NODISCARD int runtime_monitor_start(struct runtime_monitor_seed *seed, const struct runtime_monitor *o, const struct runtime_spec *spec,
+				    int *ret_conn, struct err **err);
 
 /* Connects to the monitor of a container's folder; ERR_NOT_FOUND when there is none. */
 NODISCARD int runtime_monitor_connect(int dir_fd, int *ret_conn, struct err **err);

@@ -120,7 +120,8 @@ static void make_reap(struct cache *c, const struct container *k, char *exe, siz
 	memcpy(argv, words, sizeof(words));
 }
 
-static int run_monitor(struct cache *c, struct container *k, const struct container_process *p, int *ret_conn, struct err **err)
+static int run_monitor(struct cache *c, struct container *k, struct runtime_monitor_seed **seed, const struct container_process *p, int *ret_conn,
+		       struct err **err)
 {
 	const json_t *config = container_section(k, "Config");
 	struct str stop = json_get_str(config, "StopSignal");
@@ -129,7 +130,6 @@ static int run_monitor(struct cache *c, struct container *k, const struct contai
 	_cleanup_close_ int listen_fd = -1;
 	make_reap(c, k, exe, sizeof(exe), argv);
 	struct runtime_monitor m = {
-		.store = cache_store_short_id(cache_store_of(c)),
 		.id = k->id,
 		.dir_fd = k->dir_fd,
 		.lock_fd = k->lock_fd,
@@ -140,23 +140,30 @@ static int run_monitor(struct cache *c, struct container *k, const struct contai
 	if (container_signal_parse(stop.n ? stop : STR("TERM"), &m.stop_signal, err) < 0 || runtime_monitor_listen(k->dir_fd, &listen_fd, err) < 0)
 		return -1;
 	m.listen_fd = listen_fd;
-	return runtime_monitor_start(&m, &p->spec, ret_conn, err);
+	return runtime_monitor_start(STEAL(*seed), &m, &p->spec, ret_conn, err);
 }
 
-int container_start(struct cache *c, struct container *k, const struct container_attach *attach, int *ret_conn, struct err **err)
+static int start(struct cache *c, struct container *k, const struct container_attach *attach, int *ret_conn, struct err **err)
 {
+	struct runtime_monitor_seed *seed = NULL;
 	struct container_process p = { 0 };
 	_cleanup_close_ int root = -1;
-	if (write_etc(k, err) < 0 || mount_root(c, k, &root, err) < 0)
+	if (runtime_monitor_seed(cache_store_short_id(cache_store_of(c)), &seed, err) < 0)
 		return -1;
-	int r = container_process_main(k, root, &p, err);
+	int r = write_etc(k, err) < 0 || mount_root(c, k, &root, err) < 0 ? -1 : container_process_main(k, root, &p, err);
 	p.spec.terminal.rows = attach->rows;
 	p.spec.terminal.cols = attach->cols;
 	p.spec.terminal.streams = attach->streams;
 	if (!r)
-		r = run_monitor(c, k, &p, ret_conn, err);
+		r = run_monitor(c, k, &seed, &p, ret_conn, err);
 	container_process_release(&p);
-	if (r < 0) {
+	runtime_monitor_seed_free(seed);
+	return r;
+}
+
+int container_start(struct cache *c, struct container *k, const struct container_attach *attach, int *ret_conn, struct err **err)
+{
+	if (start(c, k, attach, ret_conn, err) < 0) {
 		/* What was made for it goes; the reason is what is told. */
 		_cleanup_(err_dropp) struct err *e = NULL;
 		if (container_settle(k, &e) < 0)
