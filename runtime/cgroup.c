@@ -327,7 +327,9 @@ int runtime_cgroups_make_devices(const struct runtime_cgroups *g, const char *na
 	const struct runtime_device_rule *rules = runtime_device_rules(&n);
 	if (fd < 0 || (!all && runtime_device_write(fd, rules, n, err) < 0))
 		return -1;
-	int procs = openat(fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	/* "0" into tasks moves the writing thread alone, without the lock over all processes of the
+	 * machine that cgroup.procs takes and waits up to 20 ms for. Ours have one thread. */
+	int procs = openat(fd, "tasks", O_WRONLY | O_CLOEXEC);
 	if (procs < 0)
 		return err_sys(err, "open control group '%s'", name);
 	*ret_fd = procs;
@@ -341,7 +343,7 @@ int runtime_cgroups_share_devices(const struct runtime_cgroups *g, const char *n
 	*ret_fd = -1;
 	if (g->devices_fd < 0)
 		return 0;
-	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", name),
+	_cleanup_free_ char *procs = xasprintf("%s/tasks", name),
 			    *fresh = xasprintf("%s.%d", name, (int)getpid());
 	for (int i = 0; i < 2; i++) {
 		*ret_fd = openat(g->devices_fd, procs, O_WRONLY | O_CLOEXEC);

@@ -49,7 +49,7 @@ NODISCARD int runtime_cgroups_make(const struct runtime_cgroups *g, const char *
 				   int *ret_fd, struct err **err);
 
 /* Makes a devices group of version 1 with the default rules, or (`all`) without any; its
- * cgroup.procs in *ret_fd. */
+ * tasks file in *ret_fd. */
 NODISCARD int runtime_cgroups_make_devices(const struct runtime_cgroups *g, const char *name,
 					   bool all, int *ret_fd, struct err **err);
 

@@ -15,7 +15,7 @@ struct runtime_cgroups;
  * socket. The caller owns the other end and waits for the process, or leaves that to init. */
 NODISCARD int runtime_helper_start(pid_t *ret_pid, int *ret_socket, struct err **err);
 
-/* Sends the first message, by which the helper enters its nest. devices_fd: cgroup.procs of the
+/* Sends the first message, by which the helper enters its nest. devices_fd: the tasks file of the
  * devices group it joins (version 1); -1: none. */
 NODISCARD int runtime_helper_hello(int sock, const struct runtime_cgroups *g, int devices_fd,
 				   struct err **err);

@@ -26,6 +26,7 @@ enum {
 	PIPE_SIZE = 256 * 1024,
 	LINGER_MS = 10 * 1000,           /* for clients that are slow to take the end */
 	RETRY_MS = 2,
+	SETTLE_MS = 250,
 	RMDIR_TRIES = 8,
 };
 
@@ -401,14 +402,29 @@ static int timeout_ms(const struct monitor *m)
 		return RETRY_MS * 10;
 	if (m->main->exited)
 		return RETRY_MS;
-	if (m->kill_at_ns == INT64_MAX)
+	int64_t at = m->kill_at_ns < m->settle_at_ns ? m->kill_at_ns : m->settle_at_ns;
+	if (at == INT64_MAX)
 		return -1;
-	int64_t left = (m->kill_at_ns - clock_mono_ns() + 999999) / 1000000;
+	int64_t left = (at - clock_mono_ns() + 999999) / 1000000;
 	return left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
+}
+
+/* Into groups where nobody takes us down with the command that started us. The kernel may make us wait 20 ms for it, in which a short
+ * container has come and gone: only one that lasts is worth it. Where it fails we stay where we are. */
+static void move_home(struct monitor *m)
+{
+	m->settle_at_ns = INT64_MAX;
+	for (size_t i = 0; i < ARRAY_SIZE(m->group_fds); i++) {
+		if (m->group_fds[i] >= 0 && write(m->group_fds[i], "0", 1) < 0)
+			errno = 0;
+		mem_closep(&m->group_fds[i]);
+	}
 }
 
 static void on_time(struct monitor *m)
 {
+	if (!m->main->exited && clock_mono_ns() >= m->settle_at_ns)
+		move_home(m);
 	if (m->kill_at_ns == INT64_MAX || clock_mono_ns() < m->kill_at_ns || m->main->exited)
 		return;
 	m->kill_at_ns = INT64_MAX;
@@ -454,13 +470,13 @@ static int open_watches(struct monitor *m, struct err **err)
 	return m->pidns_fd < 0 ? err_sys(err, "open the own pid namespace") : 0;
 }
 
-/* Into groups where nobody takes it down with the command that started it; a session keyring for this container alone. */
-static int settle(struct monitor *m, const struct proto_monitor *q, const struct proto_message *msg, struct err **err)
+/* A session keyring for this container alone. Our own groups come later: see move_home(). */
+static int settle(struct monitor *m, const struct proto_monitor *q, struct proto_message *msg, struct err **err)
 {
 	char ring[96];
 	for (size_t i = 0; i < ARRAY_SIZE(q->group_fds); i++)
-		if (q->group_fds[i] != PROTO_NO_FD && write(msg->fds[q->group_fds[i]], "0", 1) < 0)
-			return err_sys(err, "enter the control group of monitors");
+		m->group_fds[i] = child_take_fd(msg, q->group_fds[i]);
+	m->settle_at_ns = clock_mono_ns() + SETTLE_MS * INT64_C(1000000);
 	snprintf(ring, sizeof(ring), "_ses.%.64s", m->id);
 	if (sys_join_session_keyring(ring) < 0 && errno != ENOSYS)
 		return err_sys(err, "make a session keyring"), err_hint(err, "see /proc/sys/kernel/keys/root_maxkeys");

@@ -64,13 +64,14 @@ struct monitor_client {
 
 struct monitor {
 	const struct nest *nest;
-	int epoll, dir_fd, lock_fd, host_fd, parent_fd, cgroup_fd, record_fd, pidns_fd;
+	int epoll, dir_fd, lock_fd, host_fd, parent_fd, cgroup_fd, record_fd, pidns_fd, group_fds[2];
 	struct monitor_watch listen, signals;
 	char *id, *cgroup_name, *idle, **reap;
 	bool watch_oom, finished;
 	uint32_t stop_signal;
 	int64_t stop_timeout_ms;
 	int64_t kill_at_ns;          /* CLOCK_MONOTONIC; INT64_MAX: never */
+	int64_t settle_at_ns; /* when it moves to its own groups; INT64_MAX: it has */
 	int64_t started_ns, until_ns;
 	struct monitor_proc *procs, *main;
 	struct monitor_client *clients;

@@ -84,7 +84,7 @@ struct proto_cgroup {
 
 struct proto_hello {
 	bool cgroup2;        /* the host has version 2 alone: children get a cgroup namespace */
-	uint32_t devices_fd; /* cgroup.procs of the spawner's own devices cgroup (version 1) */
+	uint32_t devices_fd; /* the tasks file of the spawner's own devices cgroup (version 1) */
 	uint32_t
 		parent_fd; /* the folder of the unified hierarchy that holds the groups of the processes */
 	struct proto_cgroup *cgroups;
@@ -137,7 +137,7 @@ struct proto_run {
 	const char
 		*cgroup_name; /* its name in the parent, from which it is removed after the end */
 	uint32_t
-		join_fd; /* cgroup.procs that the child writes itself into (version 1 devices); PROTO_NO_FD: none */
+		join_fd; /* the tasks file that the child writes itself into (version 1 devices); PROTO_NO_FD: none */
 	uint32_t uid, gid, cap_last;
 	uint32_t rows, cols; /* of its terminal; 0: not known */
 	uint32_t streams;    /* PROTO_STREAM_…: what the client that asks for it takes part in */
