@@ -145,7 +145,7 @@ UNIT = $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 unit_libs = $(foreach m,$(UNIT_$(firstword $(subst _, ,$(1)))),$(call lib,$(m)))
 # cmd/ has no archive: what a program tests of it.
 UNIT_cmd = base
-unit_objs = $(if $(filter cmd_template,$(1)),$(B)/cmd/template_parse.o $(B)/cmd/template_run.o)
+unit_objs = $(if $(filter cmd_template,$(1)),$(B)/cmd/template_parse.o $(B)/cmd/template_run.o $(B)/cmd/template_call.o)
 define unit
 $(B)/unit/$(1): $(B)/tests/unit/$(1).o $(call unit_objs,$(1)) $(call unit_libs,$(1))
 	@mkdir -p $$(@D)

@@ -12,9 +12,11 @@
 #include "cache/layer_internal.h"
 #include "cache/name.h"
 
-static int add_pin(struct cache *c, const char *lease, const struct digest *image, int64_t layer, struct err **err)
+static int add_pin(struct cache *c, const char *lease, const struct digest *image, int64_t layer,
+		   struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *s = db_prepare(c, DB_INDEX, "INSERT OR IGNORE INTO pin(lease, kind, object) VALUES(?, ?, ?)", err);
+	_cleanup_(db_donep) struct stmt *s = db_prepare(
+		c, DB_INDEX, "INSERT OR IGNORE INTO pin(lease, kind, object) VALUES(?, ?, ?)", err);
 	if (!s)
 		return -1;
 	db_bind_c(s, lease);
@@ -26,19 +28,22 @@ static int add_pin(struct cache *c, const char *lease, const struct digest *imag
 	return db_exec(s, NULL, err);
 }
 
-int cache_container_pin(struct cache *c, const char *id, const struct digest *image, struct err **err)
+int cache_container_pin(struct cache *c, const char *id, const struct digest *image,
+			struct err **err)
 {
 	_cleanup_(arena_freep) struct arena *a = arena_new();
 	_cleanup_(db_write_endp) struct write w = { 0 };
 	_cleanup_free_ char *lease = xasprintf("c/%s", id);
 	struct image i;
-	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 || cache_image_get(c, a, image, &i, err) < 0)
+	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0 ||
+	    cache_image_get(c, a, image, &i, err) < 0)
 		return -1;
 	if (add_pin(c, lease, image, 0, err) < 0)
 		return -1;
 	for (size_t n = 0; n < i.chain.n; n++) {
 		if (i.chain.v[n].absent)
-			return err_set(err, ERR_NOT_FOUND, "the image has lost layers: build or pull it again");
+			return err_set(err, ERR_NOT_FOUND,
+				       "the image has lost layers: build or pull it again");
 		if (add_pin(c, lease, NULL, i.chain.v[n].id, err) < 0)
 			return -1;
 	}
@@ -51,7 +56,8 @@ int cache_container_unpin(struct cache *c, const char *id, struct err **err)
 	_cleanup_free_ char *lease = xasprintf("c/%s", id);
 	if (db_write_begin(&w, c, DB_INDEX, DB_NORMAL, err) < 0)
 		return -1;
-	_cleanup_(db_donep) struct stmt *q = db_prepare(c, DB_INDEX, "DELETE FROM pin WHERE lease = ?", err);
+	_cleanup_(db_donep) struct stmt *q =
+		db_prepare(c, DB_INDEX, "DELETE FROM pin WHERE lease = ?", err);
 	if (!q)
 		return -1;
 	db_bind_c(q, lease);
@@ -61,10 +67,13 @@ int cache_container_unpin(struct cache *c, const char *id, struct err **err)
 	return db_write_commit(&w, err);
 }
 
-int cache_container_of_image(struct cache *c, const struct digest *image, bool *ret_found, char ret_id[65], struct err **err)
+int cache_container_of_image(struct cache *c, const struct digest *image, bool *ret_found,
+			     char ret_id[65], struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *q =
-		db_prepare(c, DB_INDEX, "SELECT substr(lease, 3) FROM pin WHERE kind = 'image' AND object = ? AND lease GLOB 'c/*' LIMIT 1", err);
+	_cleanup_(db_donep) struct stmt *q = db_prepare(
+		c, DB_INDEX,
+		"SELECT substr(lease, 3) FROM pin WHERE kind = 'image' AND object = ? AND lease GLOB 'c/*' LIMIT 1",
+		err);
 	if (!q)
 		return -1;
 	db_bind_digest(q, image);
@@ -77,10 +86,12 @@ int cache_container_of_image(struct cache *c, const struct digest *image, bool *
 	return 0;
 }
 
-int cache_container_mount(struct cache *c, const char *id, const struct chain *chain, int *ret_fd, struct err **err)
+int cache_container_mount(struct cache *c, const char *id, const struct chain *chain, int *ret_fd,
+			  struct err **err)
 {
 	int root = c->store->root_fd;
-	_cleanup_free_ char *path = xasprintf("containers/%s/rw", id), *fs = xasprintf("%s/fs", path);
+	_cleanup_free_ char *path = xasprintf("containers/%s/rw", id),
+			    *fs = xasprintf("%s/fs", path);
 	/* 0755 but for what the base's own root says, which the first mount takes over. */
 	if (io_mkdirs(root, fs, 0755, err) < 0)
 		return -1;

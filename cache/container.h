@@ -14,14 +14,17 @@ struct chain;
 struct err;
 
 /* Pins an image and its layers for a container whose folder is there. ERR_NOT_FOUND where the image is not complete. */
-NODISCARD int cache_container_pin(struct cache *c, const char *id, const struct digest *image, struct err **err);
+NODISCARD int cache_container_pin(struct cache *c, const char *id, const struct digest *image,
+				  struct err **err);
 
 /* Gives the pins back; the folder is gone or about to go. */
 NODISCARD int cache_container_unpin(struct cache *c, const char *id, struct err **err);
 
 /* Whether a container holds an image: its id in ret_id (64 hex digits and NUL). */
-NODISCARD int cache_container_of_image(struct cache *c, const struct digest *image, bool *ret_found, char ret_id[65], struct err **err);
+NODISCARD int cache_container_of_image(struct cache *c, const struct digest *image, bool *ret_found,
+				       char ret_id[65], struct err **err);
 
 /* The detached overlay of a container: its chain below, its own rw/fs (made when missing) above, written through as on any disk: without
  * `volatile`. Nothing of it may be mounted elsewhere. */
-NODISCARD int cache_container_mount(struct cache *c, const char *id, const struct chain *chain, int *ret_fd, struct err **err);
+NODISCARD int cache_container_mount(struct cache *c, const char *id, const struct chain *chain,
+				    int *ret_fd, struct err **err);

@@ -11,13 +11,17 @@ struct attach_options {
 };
 
 static const struct option_row options[] = {
-	{ 0, "detach-keys", OPT_STR, offsetof(struct attach_options, detach_keys), "KEYS", "Keys that leave it running (default: ctrl-p,ctrl-q)" },
-	{ 0, "no-stdin", OPT_FLAG, offsetof(struct attach_options, no_stdin), NULL, "Do not attach to stdin" },
-	{ 0, "sig-proxy", OPT_STR, offsetof(struct attach_options, sig_proxy), "true|false", "Pass signals on (default: true)" },
+	{ 0, "detach-keys", OPT_STR, offsetof(struct attach_options, detach_keys), "KEYS",
+	  "Keys that leave it running (default: ctrl-p,ctrl-q)" },
+	{ 0, "no-stdin", OPT_FLAG, offsetof(struct attach_options, no_stdin), NULL,
+	  "Do not attach to stdin" },
+	{ 0, "sig-proxy", OPT_STR, offsetof(struct attach_options, sig_proxy), "true|false",
+	  "Pass signals on (default: true)" },
 	{ 0 },
 };
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	const struct attach_options *o = opts;
 	struct attach a = { .sig_proxy = !o->sig_proxy || strcmp(o->sig_proxy, "false") };
@@ -32,7 +36,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	if (session_cache(s, &c, err) < 0 || !(k = container_find(c, str_c(args->v[0]), err)))
 		return -1;
 	if (k->state.status != CONTAINER_RUNNING)
-		return err_set(err, ERR_INVALID, "You cannot attach to a stopped container, start it first");
+		return err_set(err, ERR_INVALID,
+			       "You cannot attach to a stopped container, start it first");
 	const json_t *config = container_section(k, "Config");
 	a.tty = json_get_bool(config, "Tty");
 	a.input = !o->no_stdin && json_get_bool(config, "OpenStdin");
@@ -41,7 +46,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 		return 0;
 	}
 	uint32_t streams = PROTO_STREAM_OUT | PROTO_STREAM_ERR | (a.input ? PROTO_STREAM_IN : 0);
-	if (runtime_monitor_connect(k->dir_fd, &conn, err) < 0 || runtime_monitor_send(conn, PROTO_ATTACH, &streams, 1, err) < 0)
+	if (runtime_monitor_connect(k->dir_fd, &conn, err) < 0 ||
+	    runtime_monitor_send(conn, PROTO_ATTACH, &streams, 1, err) < 0)
 		return -1;
 	a.conn = conn;
 	if (containers_attach(c, k, &a, &end, ret_status, err) < 0)
@@ -52,7 +58,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_attach = {
-	.name = "attach", .alias = "container attach", .usage = "[OPTIONS] CONTAINER", .summary = "Take part in a running container",
-	.options = options, .opts_size = sizeof(struct attach_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "attach",
+	.alias = "container attach",
+	.usage = "[OPTIONS] CONTAINER",
+	.summary = "Take part in a running container",
+	.options = options,
+	.opts_size = sizeof(struct attach_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild attach box\n  cbuild attach --no-stdin --sig-proxy=false web\n",
 };

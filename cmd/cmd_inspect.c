@@ -12,14 +12,17 @@ struct inspect_options {
 };
 
 static const struct option_row options[] = {
-	{ 'f', "format", OPT_STR, offsetof(struct inspect_options, format), "FORMAT", "A Go template, or json" },
+	{ 'f', "format", OPT_STR, offsetof(struct inspect_options, format), "FORMAT",
+	  "A Go template, or json" },
 	{ 's', "size", OPT_REFUSED, 0, NULL, NULL },
-	{ 0, "type", OPT_STR, offsetof(struct inspect_options, type), "container", "What is looked for (images come with their own command)" },
+	{ 0, "type", OPT_STR, offsetof(struct inspect_options, type), "container",
+	  "What is looked for (images come with their own command)" },
 	{ 0 },
 };
 
 /* Objects that are maps in Docker's types: a name that is not in them is no mistake. */
-static const char *const maps[] = { "Labels", "Volumes", "ExposedPorts", "Ports", "Networks", "Tmpfs", "Sysctls", "PortBindings", NULL };
+static const char *const maps[] = { "Labels", "Volumes", "ExposedPorts", "Ports", "Networks",
+				    "Tmpfs",  "Sysctls", "PortBindings", NULL };
 
 static int print_templated(json_t *all, const char *format, struct err **err)
 {
@@ -28,7 +31,8 @@ static int print_templated(json_t *all, const char *format, struct err **err)
 	json_t *one;
 	if (!t)
 		return -1;
-	json_array_foreach(all, i, one) {
+	json_array_foreach(all, i, one)
+	{
 		_cleanup_(sb_releasep) struct sb line = { 0 };
 		if (template_run(t, one, maps, &line, err) < 0)
 			return -1;
@@ -41,14 +45,16 @@ static int print(json_t *all, const char *format, struct err **err)
 {
 	if (format && strcmp(format, "json"))
 		return print_templated(all, format, err);
-	_cleanup_free_ char *text = json_dumps(all, (format ? JSON_COMPACT : JSON_INDENT(4)) | JSON_ENCODE_ANY);
+	_cleanup_free_ char *text =
+		json_dumps(all, (format ? JSON_COMPACT : JSON_INDENT(4)) | JSON_ENCODE_ANY);
 	if (!text)
 		mem_fail();
 	puts(text);
 	return 0;
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	const struct inspect_options *o = opts;
 	_cleanup_(json_unrefp) json_t *all = json_array();
@@ -63,7 +69,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	_cleanup_(sb_releasep) struct sb missing = { 0 };
 	for (size_t i = 0; i < args->n; i++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
-		_cleanup_(container_freep) struct container *k = container_find(c, str_c(args->v[i]), &e);
+		_cleanup_(container_freep) struct container *k =
+			container_find(c, str_c(args->v[i]), &e);
 		if (k)
 			json_push(all, container_inspect(c, k));
 		else if (e->code == ERR_NOT_FOUND)
@@ -81,7 +88,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_inspect = {
-	.name = "inspect", .alias = "container inspect", .usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Show all that is known of containers",
-	.options = options, .opts_size = sizeof(struct inspect_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "inspect",
+	.alias = "container inspect",
+	.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+	.summary = "Show all that is known of containers",
+	.options = options,
+	.opts_size = sizeof(struct inspect_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild inspect web\n  cbuild inspect -f '{{.State.Status}} {{json .Config.Env}}' web\n",
 };

@@ -10,7 +10,8 @@ struct kill_options {
 };
 
 static const struct option_row options[] = {
-	{ 's', "signal", OPT_STR, offsetof(struct kill_options, signal), "SIGNAL", "What is sent (default: KILL)" },
+	{ 's', "signal", OPT_STR, offsetof(struct kill_options, signal), "SIGNAL",
+	  "What is sent (default: KILL)" },
 	{ 0 },
 };
 
@@ -25,13 +26,16 @@ static int kill_one(struct cache *c, struct container *k, void *arg, struct err 
 		err_drop(err);
 	}
 	if (conn < 0)
-		return err_set(err, ERR_INVALID, "cannot kill container: %s: container %s is not running", k->name, k->id);
+		return err_set(err, ERR_INVALID,
+			       "cannot kill container: %s: container %s is not running", k->name,
+			       k->id);
 	if (runtime_monitor_send(conn, PROTO_SIGNAL, (uint32_t[]){ (uint32_t)*sig }, 1, err) < 0)
 		return -1;
 	return *sig == SIGKILL ? containers_wait(c, k, conn, &status, err) : 0;
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	const struct kill_options *o = opts;
 	int sig;
@@ -43,7 +47,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_kill = {
-	.name = "kill", .alias = "container kill", .usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Send a signal to running containers",
-	.options = options, .opts_size = sizeof(struct kill_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "kill",
+	.alias = "container kill",
+	.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+	.summary = "Send a signal to running containers",
+	.options = options,
+	.opts_size = sizeof(struct kill_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild kill web\n  cbuild kill -s HUP web\n",
 };

@@ -10,19 +10,30 @@ struct log_options {
 };
 
 static const struct option_row options[] = {
-	{ 0, "details", OPT_FLAG, offsetof(struct log_options, details), NULL, "Show details of each line (there are none yet)" },
-	{ 'f', "follow", OPT_FLAG, offsetof(struct log_options, follow), NULL, "Go on until the container ends" },
-	{ 0, "since", OPT_STR, offsetof(struct log_options, since), "TIME", "Only what is not older: 2006-01-02T15:04:05, 10m, seconds since 1970" },
-	{ 'n', "tail", OPT_STR, offsetof(struct log_options, tail), "LINES", "Only the last lines; all (default)" },
-	{ 't', "timestamps", OPT_FLAG, offsetof(struct log_options, timestamps), NULL, "Show when each line was printed" },
-	{ 0, "until", OPT_STR, offsetof(struct log_options, until), "TIME", "Only what is not younger" },
+	{ 0, "details", OPT_FLAG, offsetof(struct log_options, details), NULL,
+	  "Show details of each line (there are none yet)" },
+	{ 'f', "follow", OPT_FLAG, offsetof(struct log_options, follow), NULL,
+	  "Go on until the container ends" },
+	{ 0, "since", OPT_STR, offsetof(struct log_options, since), "TIME",
+	  "Only what is not older: 2006-01-02T15:04:05, 10m, seconds since 1970" },
+	{ 'n', "tail", OPT_STR, offsetof(struct log_options, tail), "LINES",
+	  "Only the last lines; all (default)" },
+	{ 't', "timestamps", OPT_FLAG, offsetof(struct log_options, timestamps), NULL,
+	  "Show when each line was printed" },
+	{ 0, "until", OPT_STR, offsetof(struct log_options, until), "TIME",
+	  "Only what is not younger" },
 	{ 0 },
 };
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	const struct log_options *o = opts;
-	struct logs_options l = { .follow = o->follow, .timestamps = o->timestamps, .details = o->details, .tail = -1, .since_ns = INT64_MIN,
+	struct logs_options l = { .follow = o->follow,
+				  .timestamps = o->timestamps,
+				  .details = o->details,
+				  .tail = -1,
+				  .since_ns = INT64_MIN,
 				  .until_ns = INT64_MAX };
 	struct cache *c;
 	_cleanup_(container_freep) struct container *k = NULL;
@@ -42,7 +53,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_logs = {
-	.name = "logs", .alias = "container logs", .usage = "[OPTIONS] CONTAINER", .summary = "Show what a container has printed",
-	.options = options, .opts_size = sizeof(struct log_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "logs",
+	.alias = "container logs",
+	.usage = "[OPTIONS] CONTAINER",
+	.summary = "Show what a container has printed",
+	.options = options,
+	.opts_size = sizeof(struct log_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild logs -f web\n  cbuild logs --since 10m -n 100 web\n",
 };

@@ -22,13 +22,18 @@ struct ps_options {
 };
 
 static const struct option_row options[] = {
-	{ 'a', "all", OPT_FLAG, offsetof(struct ps_options, all), NULL, "Show those that do not run, too" },
+	{ 'a', "all", OPT_FLAG, offsetof(struct ps_options, all), NULL,
+	  "Show those that do not run, too" },
 	{ 'f', "filter", OPT_LIST, offsetof(struct ps_options, filter), "FILTER",
 	  "Show only what matches: id, name, label, exited, status, ancestor, before, since, network, each as NAME=VALUE" },
-	{ 0, "format", OPT_STR, offsetof(struct ps_options, format), "FORMAT", "A Go template, 'table TEMPLATE', or json" },
-	{ 'n', "last", OPT_INT, offsetof(struct ps_options, last), "N", "Show the N that were made last, whatever their state" },
-	{ 'l', "latest", OPT_FLAG, offsetof(struct ps_options, latest), NULL, "Show the one that was made last, whatever its state" },
-	{ 0, "no-trunc", OPT_FLAG, offsetof(struct ps_options, no_trunc), NULL, "Show whole ids and commands" },
+	{ 0, "format", OPT_STR, offsetof(struct ps_options, format), "FORMAT",
+	  "A Go template, 'table TEMPLATE', or json" },
+	{ 'n', "last", OPT_INT, offsetof(struct ps_options, last), "N",
+	  "Show the N that were made last, whatever their state" },
+	{ 'l', "latest", OPT_FLAG, offsetof(struct ps_options, latest), NULL,
+	  "Show the one that was made last, whatever its state" },
+	{ 0, "no-trunc", OPT_FLAG, offsetof(struct ps_options, no_trunc), NULL,
+	  "Show whole ids and commands" },
 	{ 'q', "quiet", OPT_FLAG, offsetof(struct ps_options, quiet), NULL, "Show ids only" },
 	{ 's', "size", OPT_REFUSED, 0, NULL, NULL },
 	{ 0 },
@@ -50,7 +55,8 @@ static json_t *status_of(const struct container *k, int64_t now)
 	if (k->state.status == CONTAINER_RUNNING)
 		text = xasprintf("Up %s", format_duration(age_of(k->state.started, now), age));
 	else if (k->state.status == CONTAINER_EXITED)
-		text = xasprintf("Exited (%d) %s ago", k->state.exit, format_duration(age_of(k->state.finished, now), age));
+		text = xasprintf("Exited (%d) %s ago", k->state.exit,
+				 format_duration(age_of(k->state.finished, now), age));
 	else
 		text = xstrdup("Created");
 	return json_text(str_c(text));
@@ -64,8 +70,7 @@ static json_t *command_of(const struct container *k, bool whole)
 	size_t i;
 	json_t *word;
 	sb_add_str(&b, json_get_str(k->config, "Path"));
-	json_array_foreach(args, i, word)
-		sb_printf(&b, " %s", json_string_value(word));
+	json_array_foreach(args, i, word) sb_printf(&b, " %s", json_string_value(word));
 	size_t at = 0, chars = 0;
 	while (at < b.n && chars < COMMAND_CHARS - 1) {
 		at++;
@@ -90,7 +95,8 @@ static json_t *created_at(int64_t ns)
 	time_t t = (time_t)(ns / 1000000000);
 	struct tm tm;
 	localtime_r(&t, &tm);
-	return json_text((struct str){ text, strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %z %Z", &tm) });
+	return json_text(
+		(struct str){ text, strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %z %Z", &tm) });
 }
 
 static json_t *labels_of(const struct container *k)
@@ -123,9 +129,11 @@ static json_t *row_of(const struct container *k, bool whole, int64_t now)
 	json_put(j, "Labels", labels_of(k));
 	json_put_str(j, "LocalVolumes", STR("0"));
 	json_put_str(j, "Mounts", STR(""));
-	json_put(j, "Networks", json_text(json_get_str(container_section(k, "HostConfig"), "NetworkMode")));
+	json_put(j, "Networks",
+		 json_text(json_get_str(container_section(k, "HostConfig"), "NetworkMode")));
 	/* For {{.Label "k"}}; no part of {{json .}}. */
-	json_put(j, "Label", json_incref(json_object_get(container_section(k, "Config"), "Labels")));
+	json_put(j, "Label",
+		 json_incref(json_object_get(container_section(k, "Config"), "Labels")));
 	return j;
 }
 
@@ -142,7 +150,8 @@ static int match_name(const struct container *k, struct str value, struct err **
 	_cleanup_free_ char *pattern = str_dup(value), *slashed = xasprintf("/%s", k->name);
 	regex_t re;
 	if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB))
-		return cmd_usage(err, "invalid filter 'name=%s': it is no regular expression", pattern);
+		return cmd_usage(err, "invalid filter 'name=%s': it is no regular expression",
+				 pattern);
 	int r = !regexec(&re, k->name, 0, NULL, 0) || !regexec(&re, slashed, 0, NULL, 0);
 	regfree(&re);
 	return r;
@@ -153,7 +162,8 @@ static int match_label(const struct container *k, struct str value)
 	struct str name = value, want;
 	bool has_value = str_cut(value, '=', &name, &want);
 	_cleanup_free_ char *key = str_dup(name);
-	const json_t *label = json_object_get(json_object_get(container_section(k, "Config"), "Labels"), key);
+	const json_t *label =
+		json_object_get(json_object_get(container_section(k, "Config"), "Labels"), key);
 	return label && (!has_value || str_eq_c(want, json_string_value(label)));
 }
 
@@ -166,10 +176,12 @@ static int match_ancestor(const struct filters *f, const struct container *k, st
 	char text[DIGEST_TEXT];
 	if (str_eq(json_get_str(container_section(k, "Config"), "Image"), value))
 		return 1;
-	return cache_image_find(f->c, a, value, &image, &name, &e) == 0 && str_eq_c(json_get_str(k->config, "Image"), digest_text(&image.id, text));
+	return cache_image_find(f->c, a, value, &image, &name, &e) == 0 &&
+		str_eq_c(json_get_str(k->config, "Image"), digest_text(&image.id, text));
 }
 
-static int match_order(const struct filters *f, const struct container *k, struct str value, bool before, struct err **err)
+static int match_order(const struct filters *f, const struct container *k, struct str value,
+		       bool before, struct err **err)
 {
 	for (size_t i = 0; i < f->all->n; i++) {
 		const struct container *o = f->all->v[i];
@@ -181,9 +193,11 @@ static int match_order(const struct filters *f, const struct container *k, struc
 	return err_set(err, ERR_NOT_FOUND, "No such container: %.*s", STR_ARG(value));
 }
 
-static int match(const struct filters *f, const struct container *k, struct str name, struct str value, struct err **err)
+static int match(const struct filters *f, const struct container *k, struct str name,
+		 struct str value, struct err **err)
 {
-	static const char *const known[] = { "created", "restarting", "running", "removing", "paused", "exited", "dead" };
+	static const char *const known[] = { "created", "restarting", "running", "removing",
+					     "paused",  "exited",     "dead" };
 	if (str_eq_c(name, "id"))
 		return str_starts(str_c(k->id), value);
 	if (str_eq_c(name, "name"))
@@ -195,10 +209,13 @@ static int match(const struct filters *f, const struct container *k, struct str 
 	if (str_eq_c(name, "before") || str_eq_c(name, "since"))
 		return match_order(f, k, value, str_eq_c(name, "before"), err);
 	if (str_eq_c(name, "network"))
-		return str_eq(json_get_str(container_section(k, "HostConfig"), "NetworkMode"), value);
+		return str_eq(json_get_str(container_section(k, "HostConfig"), "NetworkMode"),
+			      value);
 	if (str_eq_c(name, "exited")) {
 		int64_t n;
-		return str_int(value, 0, 255, &n, err) < 0 ? -1 : k->state.status == CONTAINER_EXITED && k->state.exit == n;
+		return str_int(value, 0, 255, &n, err) < 0
+			? -1
+			: k->state.status == CONTAINER_EXITED && k->state.exit == n;
 	}
 	if (str_eq_c(name, "status")) {
 		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -220,11 +237,17 @@ static int wanted(const struct filters *f, const struct container *k, struct err
 		struct str name, value, other, ignored;
 		bool any = false, first = true;
 		if (!cut_filter(f->list->v[i], &name, &value))
-			return cmd_usage(err, "invalid argument \"%s\" for \"-f, --filter\" flag: invalid filter, expected NAME=VALUE", f->list->v[i]);
+			return cmd_usage(
+				err,
+				"invalid argument \"%s\" for \"-f, --filter\" flag: invalid filter, expected NAME=VALUE",
+				f->list->v[i]);
 		for (size_t j = 0; j < i; j++)
-			first &= !cut_filter(f->list->v[j], &other, &ignored) || !str_eq(other, name);
+			first &= !cut_filter(f->list->v[j], &other, &ignored) ||
+				!str_eq(other, name);
 		for (size_t j = i; first && j < f->list->n; j++) {
-			int r = cut_filter(f->list->v[j], &other, &value) && str_eq(other, name) ? match(f, k, name, value, err) : 0;
+			int r = cut_filter(f->list->v[j], &other, &value) && str_eq(other, name)
+				? match(f, k, name, value, err)
+				: 0;
 			if (r < 0)
 				return -1;
 			any |= r;
@@ -240,11 +263,24 @@ static int wanted(const struct filters *f, const struct container *k, struct err
 static const struct {
 	const char *name, *heading;
 } headings[] = {
-	{ "ID", "CONTAINER ID" },    { "Image", "IMAGE" },   { "Command", "COMMAND" }, { "CreatedAt", "CREATED AT" }, { "RunningFor", "CREATED" },
-	{ "Ports", "PORTS" },	     { "State", "STATE" },   { "Status", "STATUS" },   { "HealthStatus", "HEALTH STATUS" }, { "Size", "SIZE" },
-	{ "Names", "NAMES" },	     { "Labels", "LABELS" }, { "LocalVolumes", "LOCAL VOLUMES" }, { "Mounts", "MOUNTS" }, { "Networks", "NETWORKS" },
+	{ "ID", "CONTAINER ID" },
+	{ "Image", "IMAGE" },
+	{ "Command", "COMMAND" },
+	{ "CreatedAt", "CREATED AT" },
+	{ "RunningFor", "CREATED" },
+	{ "Ports", "PORTS" },
+	{ "State", "STATE" },
+	{ "Status", "STATUS" },
+	{ "HealthStatus", "HEALTH STATUS" },
+	{ "Size", "SIZE" },
+	{ "Names", "NAMES" },
+	{ "Labels", "LABELS" },
+	{ "LocalVolumes", "LOCAL VOLUMES" },
+	{ "Mounts", "MOUNTS" },
+	{ "Networks", "NETWORKS" },
 };
-#define PLAIN_TABLE "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+#define PLAIN_TABLE                                                                                \
+	"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 
 /* The columns of a table are what tabs divide; the headings are the same template over their names. */
 static void add_cells(struct table **t, struct str line)
@@ -296,7 +332,8 @@ static int print_rows(json_t *rows, struct str format, bool table, struct err **
 		add_cells(&shown, sb_str(&line));
 	}
 	int r = 0;
-	json_array_foreach(rows, i, row) {
+	json_array_foreach(rows, i, row)
+	{
 		sb_reset(&line);
 		r = template_run(t, row, maps, &line, err);
 		if (r < 0)
@@ -333,7 +370,8 @@ static bool looks_at_all(const struct ps_options *o)
 	return all;
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	const struct ps_options *o = opts;
 	struct container_list all = { 0 };
@@ -361,7 +399,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_ps = {
-	.name = "ps", .alias = "container ls", .usage = "[OPTIONS]", .summary = "List containers", .options = options,
-	.opts_size = sizeof(struct ps_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "ps",
+	.alias = "container ls",
+	.usage = "[OPTIONS]",
+	.summary = "List containers",
+	.options = options,
+	.opts_size = sizeof(struct ps_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild ps -a\n  cbuild ps --filter name=web --format '{{.ID}} {{.Status}}'\n",
 };

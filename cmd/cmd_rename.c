@@ -2,7 +2,8 @@
 #include "cmd/containers.h"
 #include "cmd/session.h"
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	struct cache *c;
 	_cleanup_(container_freep) struct container *k = NULL;
@@ -16,6 +17,11 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_rename = {
-	.name = "rename", .alias = "container rename", .usage = "CONTAINER NEW_NAME", .summary = "Give a container another name",
-	.needs = NEEDS_ROOT, .run = run, .more = "Examples:\n  cbuild rename web web-old\n",
+	.name = "rename",
+	.alias = "container rename",
+	.usage = "CONTAINER NEW_NAME",
+	.summary = "Give a container another name",
+	.needs = NEEDS_ROOT,
+	.run = run,
+	.more = "Examples:\n  cbuild rename web web-old\n",
 };

@@ -13,9 +13,11 @@ struct rm_options {
 };
 
 static const struct option_row options[] = {
-	{ 'f', "force", OPT_FLAG, offsetof(struct rm_options, force), NULL, "Kill it where it runs" },
+	{ 'f', "force", OPT_FLAG, offsetof(struct rm_options, force), NULL,
+	  "Kill it where it runs" },
 	{ 'l', "link", OPT_REFUSED, 0, NULL, NULL },
-	{ 'v', "volumes", OPT_IGNORED, 0, NULL, "Accepted: containers have no anonymous volumes yet" },
+	{ 'v', "volumes", OPT_IGNORED, 0, NULL,
+	  "Accepted: containers have no anonymous volumes yet" },
 	{ 0 },
 };
 
@@ -25,13 +27,16 @@ static int remove_one(struct cache *c, struct container *k, bool force, struct e
 	if (r < 0)
 		return -1;
 	if (!r && !force)
-		return err_set(err, ERR_EXISTS,
-			       "cannot remove container \"/%s\": container is running: stop the container before removing or force remove", k->name);
+		return err_set(
+			err, ERR_EXISTS,
+			"cannot remove container \"/%s\": container is running: stop the container before removing or force remove",
+			k->name);
 	if (!r) {
 		_cleanup_(err_dropp) struct err *e = NULL;
 		_cleanup_close_ int conn = -1;
 		/* Where it is about to end or to be started, the lock tells. */
-		if (containers_watch(k, &conn, &e) == 0 && runtime_monitor_send(conn, PROTO_SIGNAL, (uint32_t[]){ SIGKILL }, 1, &e) < 0)
+		if (containers_watch(k, &conn, &e) == 0 &&
+		    runtime_monitor_send(conn, PROTO_SIGNAL, (uint32_t[]){ SIGKILL }, 1, &e) < 0)
 			return err_move(err, STEAL(e));
 		if (container_lock_wait(c, k, END_MS, err) < 0)
 			return -1;
@@ -39,7 +44,8 @@ static int remove_one(struct cache *c, struct container *k, bool force, struct e
 	return container_remove(c, k, err);
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	const struct rm_options *o = opts;
 	struct cache *c;
@@ -49,7 +55,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 		return -1;
 	for (size_t i = 0; i < args->n; i++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
-		_cleanup_(container_freep) struct container *k = container_find(c, str_c(args->v[i]), &e);
+		_cleanup_(container_freep) struct container *k =
+			container_find(c, str_c(args->v[i]), &e);
 		bool found = k;
 		if (k && remove_one(c, k, o->force, &e) == 0) {
 			puts(args->v[i]);
@@ -69,7 +76,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_rm = {
-	.name = "rm", .alias = "container rm", .usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Remove containers",
-	.options = options, .opts_size = sizeof(struct rm_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "rm",
+	.alias = "container rm",
+	.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+	.summary = "Remove containers",
+	.options = options,
+	.opts_size = sizeof(struct rm_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild rm web\n  cbuild rm -f $(cbuild ps -aq)\n",
 };

@@ -6,16 +6,19 @@
 #include "runtime/monitor.h"
 
 struct run_options {
-	struct container_flags c;    /* first */
+	struct container_flags c; /* first */
 	bool detach;
 	const char *detach_keys, *sig_proxy;
 };
 
 static const struct option_row options[] = {
 	CONTAINER_FLAGS,
-	{ 'd', "detach", OPT_FLAG, offsetof(struct run_options, detach), NULL, "Run in the background and print the container's id" },
-	{ 0, "detach-keys", OPT_STR, offsetof(struct run_options, detach_keys), "KEYS", "Keys that leave it running (default: ctrl-p,ctrl-q)" },
-	{ 0, "sig-proxy", OPT_STR, offsetof(struct run_options, sig_proxy), "true|false", "Pass signals on, where it has no terminal (default: true)" },
+	{ 'd', "detach", OPT_FLAG, offsetof(struct run_options, detach), NULL,
+	  "Run in the background and print the container's id" },
+	{ 0, "detach-keys", OPT_STR, offsetof(struct run_options, detach_keys), "KEYS",
+	  "Keys that leave it running (default: ctrl-p,ctrl-q)" },
+	{ 0, "sig-proxy", OPT_STR, offsetof(struct run_options, sig_proxy), "true|false",
+	  "Pass signals on, where it has no terminal (default: true)" },
 	{ 0 },
 };
 
@@ -29,18 +32,20 @@ static int not_started(struct cache *c, struct container *k, bool rm, struct err
 	return -1;
 }
 
-static int run_detached(struct cache *c, struct container *k, const struct run_options *o, struct err **err)
+static int run_detached(struct cache *c, struct container *k, const struct run_options *o,
+			struct err **err)
 {
 	_cleanup_close_ int conn = -1;
 	/* As Docker, also where it cannot be started. */
 	puts(k->id);
-	if (container_start(c, k, &(struct container_attach){ 0 }, &conn, err) < 0 || container_wait_started(c, k, conn, err) < 0)
+	if (container_start(c, k, &(struct container_attach){ 0 }, &conn, err) < 0 ||
+	    container_wait_started(c, k, conn, err) < 0)
 		return not_started(c, k, o->c.rm, err);
 	return 0;
 }
 
-static int run_attached(struct cache *c, struct container *k, const struct run_options *o, unsigned streams, struct attach *a, int *ret_status,
-			struct err **err)
+static int run_attached(struct cache *c, struct container *k, const struct run_options *o,
+			unsigned streams, struct attach *a, int *ret_status, struct err **err)
 {
 	_cleanup_close_ int conn = -1;
 	enum attach_end end;
@@ -56,10 +61,12 @@ static int run_attached(struct cache *c, struct container *k, const struct run_o
 	return over && o->c.rm ? containers_remove_ended(c, k, err) : 0;
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	const struct run_options *o = opts;
-	struct attach a = { .tty = o->c.tty, .sig_proxy = !o->sig_proxy || strcmp(o->sig_proxy, "false") };
+	struct attach a = { .tty = o->c.tty,
+			    .sig_proxy = !o->sig_proxy || strcmp(o->sig_proxy, "false") };
 	_cleanup_(container_freep) struct container *k = NULL;
 	unsigned streams;
 	struct cache *c;
@@ -71,15 +78,25 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 		*ret_status = 1;
 		return 0;
 	}
-	if (containers_create(s, &o->c, args, o->detach, &k, &streams, err) < 0 || session_cache(s, &c, err) < 0)
+	if (containers_create(s, &o->c, args, o->detach, &k, &streams, err) < 0 ||
+	    session_cache(s, &c, err) < 0)
 		return -1;
 	a.input = streams & PROTO_STREAM_IN && o->c.interactive;
-	return o->detach ? run_detached(c, k, o, err) : run_attached(c, k, o, streams, &a, ret_status, err);
+	return o->detach ? run_detached(c, k, o, err)
+			 : run_attached(c, k, o, streams, &a, ret_status, err);
 }
 
 const struct command cmd_run = {
-	.name = "run", .alias = "container run", .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]", .summary = "Make a container of an image and run it",
-	.options = options, .opts_size = sizeof(struct run_options), .needs = NEEDS_ROOT, .stop_at_first = true, .container_exit = true, .run = run,
+	.name = "run",
+	.alias = "container run",
+	.usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+	.summary = "Make a container of an image and run it",
+	.options = options,
+	.opts_size = sizeof(struct run_options),
+	.needs = NEEDS_ROOT,
+	.stop_at_first = true,
+	.container_exit = true,
+	.run = run,
 	.more = "Exit status: the program's; 125 cbuild failed, 126 the program cannot be executed, 127 it was not found, 255 the kernel refused it.\n\n"
 		"Examples:\n  cbuild run --rm -it shop sh\n  cbuild run -d --name web --network host shop\n",
 };

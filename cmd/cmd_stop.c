@@ -14,14 +14,17 @@ struct stop_options {
 };
 
 static const struct option_row options[] = {
-	{ 's', "signal", OPT_STR, offsetof(struct stop_options, signal), "SIGNAL", "What is sent (default: the container's stop signal)" },
-	{ 't', "timeout", OPT_STR, offsetof(struct stop_options, timeout), "SECONDS", "When it is killed; -1: never (default: the container's, or 10)" },
-	{ 0, "time", OPT_STR, offsetof(struct stop_options, timeout), "SECONDS", "The same as --timeout" },
+	{ 's', "signal", OPT_STR, offsetof(struct stop_options, signal), "SIGNAL",
+	  "What is sent (default: the container's stop signal)" },
+	{ 't', "timeout", OPT_STR, offsetof(struct stop_options, timeout), "SECONDS",
+	  "When it is killed; -1: never (default: the container's, or 10)" },
+	{ 0, "time", OPT_STR, offsetof(struct stop_options, timeout), "SECONDS",
+	  "The same as --timeout" },
 	{ 0 },
 };
 
 struct stopping {
-	int signal;                /* 0: the container's */
+	int signal; /* 0: the container's */
 	bool has_timeout;
 	int64_t timeout_s;
 };
@@ -32,7 +35,9 @@ static int ask(const struct container *k, const struct stopping *o, int *ret_con
 	const json_t *config = container_section(k, "Config");
 	struct str name = json_get_str(config, "StopSignal");
 	int signal = o->signal;
-	int64_t ms = (o->has_timeout ? o->timeout_s : json_get_int(config, "StopTimeout", TIMEOUT_S)) * 1000;
+	int64_t ms =
+		(o->has_timeout ? o->timeout_s : json_get_int(config, "StopTimeout", TIMEOUT_S)) *
+		1000;
 	*ret_conn = -1;
 	if (k->state.status != CONTAINER_RUNNING)
 		return 0;
@@ -59,12 +64,15 @@ static int parse(const struct stop_options *o, struct stopping *ret, struct err 
 	bool never = o->timeout && text.n && text.p[0] == '-';
 	*ret = (struct stopping){ .has_timeout = o->timeout, .timeout_s = never ? -1 : 0 };
 	if (o->timeout && !never && str_int(text, 0, INT32_MAX, &ret->timeout_s, err) < 0)
-		return cmd_usage(err, "invalid argument \"%s\" for \"-t, --timeout\" flag: it is no number", o->timeout);
+		return cmd_usage(
+			err, "invalid argument \"%s\" for \"-t, --timeout\" flag: it is no number",
+			o->timeout);
 	return o->signal ? container_signal_parse(str_c(o->signal), &ret->signal, err) : 0;
 }
 
 /* All are asked before the first is waited for: ten that do not listen take ten seconds together. */
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	struct stopping o;
 	struct cache *c;
@@ -87,7 +95,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	for (size_t i = 0; i < args->n; i++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
 		int status;
-		if (k[i] && conn[i] >= 0 && containers_wait(c, k[i], conn[i], &status, &e) < 0 && e->code != ERR_NOT_FOUND) {
+		if (k[i] && conn[i] >= 0 && containers_wait(c, k[i], conn[i], &status, &e) < 0 &&
+		    e->code != ERR_NOT_FOUND) {
 			containers_say(e);
 			*ret_status = 1;
 		} else if (k[i]) {
@@ -102,7 +111,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_stop = {
-	.name = "stop", .alias = "container stop", .usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Stop running containers",
-	.options = options, .opts_size = sizeof(struct stop_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "stop",
+	.alias = "container stop",
+	.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+	.summary = "Stop running containers",
+	.options = options,
+	.opts_size = sizeof(struct stop_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild stop web\n  cbuild stop -t 1 web db\n",
 };

@@ -25,7 +25,8 @@ static int wait_one(struct cache *c, struct container *k, void *arg, struct err 
 	return 0;
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	(void)opts;
 	if (!args->n)
@@ -34,6 +35,11 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_wait = {
-	.name = "wait", .alias = "container wait", .usage = "CONTAINER [CONTAINER...]", .summary = "Wait until containers end and print their exit codes",
-	.needs = NEEDS_ROOT, .run = run, .more = "Examples:\n  cbuild wait web\n",
+	.name = "wait",
+	.alias = "container wait",
+	.usage = "CONTAINER [CONTAINER...]",
+	.summary = "Wait until containers end and print their exit codes",
+	.needs = NEEDS_ROOT,
+	.run = run,
+	.more = "Examples:\n  cbuild wait web\n",
 };

@@ -31,7 +31,10 @@ static int pull_policy(const char *text, enum registry_pull_policy *ret, struct 
 	else if (!strcmp(text, "never"))
 		*ret = REGISTRY_PULL_NEVER;
 	else
-		return cmd_usage(err, "invalid pull option: '%s': must be one of \"always\", \"missing\" or \"never\"", text);
+		return cmd_usage(
+			err,
+			"invalid pull option: '%s': must be one of \"always\", \"missing\" or \"never\"",
+			text);
 	return 0;
 }
 
@@ -53,32 +56,40 @@ static int open_registry(void *arg, struct registry **ret, struct err **err)
 	return session_registry(p->s, p->ui, ret, err);
 }
 
-static int get_image(struct session *s, struct cache *c, struct arena *a, const struct container_flags *f, const char *text, struct image *ret,
+static int get_image(struct session *s, struct cache *c, struct arena *a,
+		     const struct container_flags *f, const char *text, struct image *ret,
 		     struct err **err)
 {
 	struct puller p = { .s = s, .quiet = f->quiet };
 	struct oci_platform host = oci_platform_host(), platform;
 	enum registry_pull_policy policy = REGISTRY_PULL_MISSING;
-	if (pull_policy(f->pull, &policy, err) < 0 || (f->platform && oci_platform_parse(a, str_c(f->platform), &host, &platform, err) < 0))
+	if (pull_policy(f->pull, &policy, err) < 0 ||
+	    (f->platform && oci_platform_parse(a, str_c(f->platform), &host, &platform, err) < 0))
 		return -1;
-	int r = registry_image_get(open_registry, &p, c, a, text, f->platform ? &platform : NULL, policy, ret, err);
+	int r = registry_image_get(open_registry, &p, c, a, text, f->platform ? &platform : NULL,
+				   policy, ret, err);
 	if (p.ui)
 		ui_close(p.ui, r < 0);
 	return r;
 }
 
-static int attach_streams(const struct container_flags *f, bool detach, unsigned *ret, struct err **err)
+static int attach_streams(const struct container_flags *f, bool detach, unsigned *ret,
+			  struct err **err)
 {
 	static const char *const names[] = { "stdin", "stdout", "stderr" };
 	*ret = 0;
 	if (detach && f->attach.n)
-		return cmd_usage(err, "conflicting options: cannot specify both --attach and --detach");
+		return cmd_usage(err,
+				 "conflicting options: cannot specify both --attach and --detach");
 	for (size_t i = 0; i < f->attach.n; i++) {
 		size_t k = 0;
 		while (k < ARRAY_SIZE(names) && strcasecmp(f->attach.v[i], names[k]))
 			k++;
 		if (k == ARRAY_SIZE(names))
-			return cmd_usage(err, "invalid argument \"%s\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR", f->attach.v[i]);
+			return cmd_usage(
+				err,
+				"invalid argument \"%s\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR",
+				f->attach.v[i]);
 		*ret |= 1U << k;
 	}
 	if (!detach && !f->attach.n)
@@ -92,28 +103,57 @@ static int open_cidfile(const char *path, int *ret, struct err **err)
 	if (!path || *ret >= 0)
 		return 0;
 	if (errno == EEXIST)
-		return err_set(err, ERR_EXISTS, "container ID file found, make sure the other container isn't running or delete %s", path);
+		return err_set(
+			err, ERR_EXISTS,
+			"container ID file found, make sure the other container isn't running or delete %s",
+			path);
 	return err_sys(err, "failed to create the container ID file '%s'", path);
 }
 
-static int make(struct session *s, struct cache *c, const struct container_flags *f, const struct args *args, bool detach, struct container **ret,
-		struct err **err)
+static int make(struct session *s, struct cache *c, const struct container_flags *f,
+		const struct args *args, bool detach, struct container **ret, struct err **err)
 {
 	_cleanup_(arena_freep) struct arena *a = arena_new();
 	struct image image;
 	struct oci_image oci;
 	struct container_options o = {
-		.image = args->v[0], .command = { args->v + 1, args->n - 1 }, .env = words(&f->env), .env_file = words(&f->env_file),
-		.label = words(&f->label), .cap_add = words(&f->cap_add), .cap_drop = words(&f->cap_drop), .group_add = words(&f->group_add),
-		.add_host = words(&f->add_host), .dns = words(&f->dns), .dns_search = words(&f->dns_search), .dns_option = words(&f->dns_option),
-		.tmpfs = words(&f->tmpfs), .ulimit = words(&f->ulimit), .device = words(&f->device), .entrypoint = f->entrypoint, .user = f->user,
-		.workdir = f->workdir, .hostname = f->hostname, .domainname = f->domainname, .network = f->network, .pid = f->pid,
-		.stop_signal = f->stop_signal, .shm_size = f->shm_size, .tty = f->tty, .interactive = f->interactive, .detach = detach,
-		.auto_remove = f->rm, .read_only = f->read_only, .init = f->init, .has_stop_timeout = f->stop_timeout,
+		.image = args->v[0],
+		.command = { args->v + 1, args->n - 1 },
+		.env = words(&f->env),
+		.env_file = words(&f->env_file),
+		.label = words(&f->label),
+		.cap_add = words(&f->cap_add),
+		.cap_drop = words(&f->cap_drop),
+		.group_add = words(&f->group_add),
+		.add_host = words(&f->add_host),
+		.dns = words(&f->dns),
+		.dns_search = words(&f->dns_search),
+		.dns_option = words(&f->dns_option),
+		.tmpfs = words(&f->tmpfs),
+		.ulimit = words(&f->ulimit),
+		.device = words(&f->device),
+		.entrypoint = f->entrypoint,
+		.user = f->user,
+		.workdir = f->workdir,
+		.hostname = f->hostname,
+		.domainname = f->domainname,
+		.network = f->network,
+		.pid = f->pid,
+		.stop_signal = f->stop_signal,
+		.shm_size = f->shm_size,
+		.tty = f->tty,
+		.interactive = f->interactive,
+		.detach = detach,
+		.auto_remove = f->rm,
+		.read_only = f->read_only,
+		.init = f->init,
+		.has_stop_timeout = f->stop_timeout,
 	};
-	if (f->stop_timeout && str_int(str_c(f->stop_timeout), 0, INT32_MAX, &o.stop_timeout_s, err) < 0)
+	if (f->stop_timeout &&
+	    str_int(str_c(f->stop_timeout), 0, INT32_MAX, &o.stop_timeout_s, err) < 0)
 		return err_wrap(err, "invalid argument for --stop-timeout"), err_status(err, 2);
-	if (get_image(s, c, a, f, args->v[0], &image, err) < 0 || oci_image_parse(a, image.config, &oci, err) < 0)
+	if (get_image(s, c, a, f, args->v[0], &image, err) < 0 ||
+	    oci_image_parse(a, image.config, &oci, err) < 0)
 		return -1;
 	o.image_id = image.id;
 	o.oci = &oci;
@@ -122,12 +162,13 @@ static int make(struct session *s, struct cache *c, const struct container_flags
 	return *ret ? 0 : -1;
 }
 
-int containers_create(struct session *s, const struct container_flags *f, const struct args *args, bool detach, struct container **ret,
-		      unsigned *ret_streams, struct err **err)
+int containers_create(struct session *s, const struct container_flags *f, const struct args *args,
+		      bool detach, struct container **ret, unsigned *ret_streams, struct err **err)
 {
 	struct cache *c;
 	_cleanup_close_ int cidfile = -1;
-	if (attach_streams(f, detach, ret_streams, err) < 0 || open_cidfile(f->cidfile, &cidfile, err) < 0)
+	if (attach_streams(f, detach, ret_streams, err) < 0 ||
+	    open_cidfile(f->cidfile, &cidfile, err) < 0)
 		return -1;
 	int r = session_cache(s, &c, err) < 0 ? -1 : make(s, c, f, args, detach, ret, err);
 	if (cidfile >= 0 && r < 0)
@@ -149,10 +190,13 @@ bool containers_no_tty(bool tty, bool input)
 
 int containers_detach_keys(const char *text, struct detach *ret, struct err **err)
 {
-	return detach_parse(text ? str_c(text) : STR("ctrl-p,ctrl-q"), ret, err) < 0 ? err_status(err, 2) : 0;
+	return detach_parse(text ? str_c(text) : STR("ctrl-p,ctrl-q"), ret, err) < 0
+		? err_status(err, 2)
+		: 0;
 }
 
-int containers_attach(struct cache *c, struct container *k, struct attach *a, enum attach_end *ret_end, int *ret_status, struct err **err)
+int containers_attach(struct cache *c, struct container *k, struct attach *a,
+		      enum attach_end *ret_end, int *ret_status, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *gone = NULL;
 	if (attach_run(a, ret_end, err) < 0)
@@ -167,7 +211,8 @@ int containers_attach(struct cache *c, struct container *k, struct attach *a, en
 int containers_remove_ended(struct cache *c, struct container *k, struct err **err)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	if ((k->lock_fd >= 0 || container_lock_wait(c, k, END_MS, &e) == 0) && container_remove(c, k, &e) == 0)
+	if ((k->lock_fd >= 0 || container_lock_wait(c, k, END_MS, &e) == 0) &&
+	    container_remove(c, k, &e) == 0)
 		return 0;
 	return e->code == ERR_NOT_FOUND ? 0 : err_move(err, STEAL(e));
 }
@@ -177,13 +222,15 @@ int containers_remove_ended(struct cache *c, struct container *k, struct err **e
 int containers_watch(const struct container *k, int *ret_conn, struct err **err)
 {
 	_cleanup_close_ int conn = -1;
-	if (runtime_monitor_connect(k->dir_fd, &conn, err) < 0 || runtime_monitor_send(conn, PROTO_ATTACH, (uint32_t[]){ 0 }, 1, err) < 0)
+	if (runtime_monitor_connect(k->dir_fd, &conn, err) < 0 ||
+	    runtime_monitor_send(conn, PROTO_ATTACH, (uint32_t[]){ 0 }, 1, err) < 0)
 		return -1;
 	*ret_conn = STEAL_FD(conn);
 	return 0;
 }
 
-int containers_wait(struct cache *c, struct container *k, int conn, int *ret_status, struct err **err)
+int containers_wait(struct cache *c, struct container *k, int conn, int *ret_status,
+		    struct err **err)
 {
 	for (;;) {
 		_cleanup_(proto_message_release) struct proto_message m;
@@ -214,14 +261,16 @@ void containers_say(const struct err *e)
 		fprintf(stderr, "hint: %s\n", e->hint);
 }
 
-int containers_each(struct session *s, const struct args *args, bool silent, containers_fn fn, void *arg, int *ret_status, struct err **err)
+int containers_each(struct session *s, const struct args *args, bool silent, containers_fn fn,
+		    void *arg, int *ret_status, struct err **err)
 {
 	struct cache *c;
 	if (session_cache(s, &c, err) < 0)
 		return -1;
 	for (size_t i = 0; i < args->n; i++) {
 		_cleanup_(err_dropp) struct err *e = NULL;
-		_cleanup_(container_freep) struct container *k = container_find(c, str_c(args->v[i]), &e);
+		_cleanup_(container_freep) struct container *k =
+			container_find(c, str_c(args->v[i]), &e);
 		if (!k || fn(c, k, arg, &e) < 0) {
 			containers_say(e);
 			*ret_status = 1;

@@ -24,7 +24,8 @@ void template_free(struct template *t);
 void template_freep(struct template **t);
 
 /* Runs it over a value and appends what it prints. `maps`: NULL-terminated names of members whose objects are maps; may be NULL. */
-NODISCARD int template_run(const struct template *t, json_t *data, const char *const *maps, struct sb *out, struct err **err);
+NODISCARD int template_run(const struct template *t, json_t *data, const char *const *maps,
+			   struct sb *out, struct err **err);
 
 /* Whether text asks for a table ("table {{…}}"): the text behind it in *ret. */
 bool template_is_table(struct str text, struct str *ret);

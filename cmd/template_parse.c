@@ -10,8 +10,8 @@ enum { DEPTH_MAX = 64 };
 
 struct parser {
 	struct arena *a;
-	struct str rest;         /* of the text outside of actions */
-	struct str act;          /* of the action that is being read */
+	struct str rest; /* of the text outside of actions */
+	struct str act;  /* of the action that is being read */
 	unsigned line;
 	int depth;
 	struct err **err;
@@ -38,7 +38,8 @@ static bool is_space(char c)
 
 static bool is_word(char c)
 {
-	return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
+	return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+		(c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
 }
 
 static void skip_space(struct parser *p)
@@ -169,7 +170,8 @@ static int parse_operand(struct parser *p, struct tpl_value **ret)
 	struct tpl_value *v;
 	if (c == '"' || c == '`')
 		return parse_string(p, ret);
-	if ((c >= '0' && c <= '9') || ((c == '-' || c == '+') && p->act.n > 1 && p->act.p[1] >= '0' && p->act.p[1] <= '9'))
+	if ((c >= '0' && c <= '9') ||
+	    ((c == '-' || c == '+') && p->act.n > 1 && p->act.p[1] >= '0' && p->act.p[1] <= '9'))
 		return parse_number(p, ret);
 	if (c == '(')
 		return parse_group(p, ret);
@@ -185,13 +187,17 @@ static int parse_operand(struct parser *p, struct tpl_value **ret)
 		parse_path(p, v);
 	} else if (is_word(c)) {
 		struct str w = take_word(p);
-		v = value_new(p, str_eq_c(w, "true") || str_eq_c(w, "false") ? TPL_BOOL : str_eq_c(w, "nil") ? TPL_NIL : TPL_FUNCTION);
+		v = value_new(p,
+			      str_eq_c(w, "true") || str_eq_c(w, "false") ? TPL_BOOL
+				      : str_eq_c(w, "nil")                ? TPL_NIL
+									  : TPL_FUNCTION);
 		v->text = w;
 		v->number = str_eq_c(w, "true");
 		if (v->kind == TPL_FUNCTION && !tpl_function_known(w))
 			return fail(p, "function \"%.*s\" not defined", STR_ARG(w));
 	} else {
-		return fail(p, "unexpected %.*s in operand", (int)(p->act.n < 16 ? p->act.n : 16), p->act.p);
+		return fail(p, "unexpected %.*s in operand", (int)(p->act.n < 16 ? p->act.n : 16),
+			    p->act.p);
 	}
 	*ret = v;
 	return 0;
@@ -202,7 +208,8 @@ static int parse_command(struct parser *p, const char *end, struct tpl_command *
 	struct tpl_command *c = arena_alloc(p->a, sizeof(*c));
 	struct tpl_value *v[TPL_ARGS_MAX];
 	size_t n = 0;
-	for (skip_space(p); p->act.n && p->act.p[0] != '|' && !(*end && next_is(p, end)); skip_space(p)) {
+	for (skip_space(p); p->act.n && p->act.p[0] != '|' && !(*end && next_is(p, end));
+	     skip_space(p)) {
 		if (n == TPL_ARGS_MAX)
 			return fail(p, "too many arguments");
 		if (parse_operand(p, &v[n++]) < 0)
@@ -312,8 +319,11 @@ static int next_action(struct parser *p, struct tpl_node ***at)
 	size_t comment = 0;
 	while (comment < p->rest.n && is_space(p->rest.p[comment]))
 		comment++;
-	size_t end = str_starts(str_sub(p->rest, comment, p->rest.n), STR("/*")) ? str_find_str(p->rest, STR("*/"), comment) : 0;
-	size_t close = end == SIZE_MAX ? SIZE_MAX : end + action_end(str_sub(p->rest, end, p->rest.n));
+	size_t end = str_starts(str_sub(p->rest, comment, p->rest.n), STR("/*"))
+		? str_find_str(p->rest, STR("*/"), comment)
+		: 0;
+	size_t close =
+		end == SIZE_MAX ? SIZE_MAX : end + action_end(str_sub(p->rest, end, p->rest.n));
 	if (end == SIZE_MAX || close < end || close == SIZE_MAX)
 		return fail(p, "unclosed action");
 	p->act = str_sub(p->rest, 0, close);
@@ -350,13 +360,15 @@ static int parse_block(struct parser *p, enum tpl_node_kind kind, struct tpl_nod
 				return -1;
 			stop = STOP_END;
 		} else if (p->act.n) {
-			return fail(p, "unexpected %.*s in else", (int)(p->act.n < 16 ? p->act.n : 16), p->act.p);
+			return fail(p, "unexpected %.*s in else",
+				    (int)(p->act.n < 16 ? p->act.n : 16), p->act.p);
 		} else if (parse_list(p, true, &n->otherwise, &stop) < 0) {
 			return -1;
 		}
 	}
 	if (stop != STOP_END)
-		return fail(p, stop == STOP_ELSE ? "expected end; found {{else}}" : "unexpected EOF");
+		return fail(p,
+			    stop == STOP_ELSE ? "expected end; found {{else}}" : "unexpected EOF");
 	p->depth--;
 	*ret = n;
 	return 0;
@@ -431,7 +443,8 @@ void template_freep(struct template **t)
 
 bool template_is_table(struct str text, struct str *ret)
 {
-	if (!str_starts(text, STR("table")) || (text.n > 5 && !is_space(text.p[5]) && text.p[5] != '\\'))
+	if (!str_starts(text, STR("table")) ||
+	    (text.n > 5 && !is_space(text.p[5]) && text.p[5] != '\\'))
 		return false;
 	struct str rest = str_sub(text, 5, text.n);
 	if (str_starts(rest, STR("\\t")))

@@ -35,7 +35,7 @@ int registry_image_get(int (*registry)(void *arg, struct registry **ret, struct 
 		if (policy == REGISTRY_PULL_NEVER)
 			return err_set(err, ERR_NOT_FOUND, "image '%s' is here, but %s", text,
 				       chain_complete(&found.chain) ? "for another platform"
-							: "it has lost layers");
+								    : "it has lost layers");
 	}
 	if (registry(arg, &r, err) < 0 ||
 	    registry_pull(r, c, a, str_c(text), platform ? platform : &host, &resolved, &fresh,

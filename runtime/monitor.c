@@ -20,9 +20,11 @@ enum { BACKLOG = 64 };
 #define DEVICES "containers.1"
 
 /* The record names the cgroup before it exists. */
-static int add_groups(const struct runtime_monitor *o, const struct runtime_cgroups *g, struct runtime_request *q, struct err **err)
+static int add_groups(const struct runtime_monitor *o, const struct runtime_cgroups *g,
+		      struct runtime_request *q, struct err **err)
 {
-	_cleanup_free_ char *path = g->unified_fd >= 0 ? xasprintf("%s/%s", g->unified_path, o->id) : NULL;
+	_cleanup_free_ char *path =
+		g->unified_fd >= 0 ? xasprintf("%s/%s", g->unified_path, o->id) : NULL;
 	int fd = runtime_record_make(o->dir_fd, "record", path, NULL, err);
 	if (fd < 0)
 		return -1;
@@ -37,7 +39,8 @@ static int add_groups(const struct runtime_monitor *o, const struct runtime_cgro
 	return 0;
 }
 
-static int own_groups(const struct runtime_cgroups *g, struct runtime_request *q, struct proto_monitor *m, struct err **err)
+static int own_groups(const struct runtime_cgroups *g, struct runtime_request *q,
+		      struct proto_monitor *m, struct err **err)
 {
 	m->group_fds[0] = m->group_fds[1] = PROTO_NO_FD;
 	int folder;
@@ -53,14 +56,21 @@ static int own_groups(const struct runtime_cgroups *g, struct runtime_request *q
 	return 0;
 }
 
-static int fill(const struct runtime_monitor *o, const struct runtime_cgroups *g, const struct runtime_spec *spec, struct runtime_request *q,
-		struct sb *body, struct err **err)
+static int fill(const struct runtime_monitor *o, const struct runtime_cgroups *g,
+		const struct runtime_spec *spec, struct runtime_request *q, struct sb *body,
+		struct err **err)
 {
 	static const char *const none[] = { NULL };
-	struct proto_monitor m = { .stop_signal = (uint32_t)o->stop_signal, .stop_timeout_ms = o->stop_timeout_ms, .id = o->id, .idle = o->idle };
+	struct proto_monitor m = { .stop_signal = (uint32_t)o->stop_signal,
+				   .stop_timeout_ms = o->stop_timeout_ms,
+				   .id = o->id,
+				   .idle = o->idle };
 	if (spec->host_pid && g->unified_fd < 0)
-		return err_set(err, ERR_UNSUPPORTED, "the host's pid namespace needs a control group of version 2, by which the container can be ended");
-	if (runtime_request_fill(q, spec, err) < 0 || add_groups(o, g, q, err) < 0 || own_groups(g, q, &m, err) < 0)
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"the host's pid namespace needs a control group of version 2, by which the container can be ended");
+	if (runtime_request_fill(q, spec, err) < 0 || add_groups(o, g, q, err) < 0 ||
+	    own_groups(g, q, &m, err) < 0)
 		return -1;
 	m.dir_fd = runtime_request_fd(q, o->dir_fd);
 	m.lock_fd = runtime_request_fd(q, o->lock_fd);
@@ -87,10 +97,13 @@ static int grow(struct runtime_monitor_seed *s, const char *store, struct err **
 {
 	_cleanup_close_ int devices = -1;
 	pid_t pid;
-	if (runtime_cgroups_open(store, &s->groups, err) < 0 || runtime_cgroups_share_devices(&s->groups, DEVICES, &devices, err) < 0)
+	if (runtime_cgroups_open(store, &s->groups, err) < 0 ||
+	    runtime_cgroups_share_devices(&s->groups, DEVICES, &devices, err) < 0)
 		return -1;
 	/* It is init's, or whoever reaps for this command, once the command ends: nobody waits for it. */
-	return runtime_helper_start(&pid, &s->sock, err) < 0 ? -1 : runtime_helper_hello(s->sock, &s->groups, devices, err);
+	return runtime_helper_start(&pid, &s->sock, err) < 0
+		? -1
+		: runtime_helper_hello(s->sock, &s->groups, devices, err);
 }
 
 int runtime_monitor_seed(const char *store, struct runtime_monitor_seed **ret, struct err **err)
@@ -114,8 +127,9 @@ void runtime_monitor_seed_free(struct runtime_monitor_seed *s)
 	free(s);
 }
 
-static int start(const struct runtime_monitor_seed *s, const struct runtime_monitor *o, const struct runtime_spec *spec, struct runtime_request *q,
-		 int *ret_conn, struct err **err)
+static int start(const struct runtime_monitor_seed *s, const struct runtime_monitor *o,
+		 const struct runtime_spec *spec, struct runtime_request *q, int *ret_conn,
+		 struct err **err)
 {
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -133,8 +147,8 @@ static int start(const struct runtime_monitor_seed *s, const struct runtime_moni
 	return r;
 }
 
-int runtime_monitor_start(struct runtime_monitor_seed *seed, const struct runtime_monitor *o, const struct runtime_spec *spec, int *ret_conn,
-			  struct err **err)
+int runtime_monitor_start(struct runtime_monitor_seed *seed, const struct runtime_monitor *o,
+			  const struct runtime_spec *spec, int *ret_conn, struct err **err)
 {
 	struct runtime_request *q = xcalloc(1, sizeof(*q));
 	int r = start(seed, o, spec, q, ret_conn, err);
@@ -171,8 +185,8 @@ int runtime_monitor_listen(int dir_fd, int *ret_fd, struct err **err)
 {
 	struct sockaddr_un a = address(dir_fd);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0 || (unlinkat(dir_fd, "attach.sock", 0) < 0 && errno != ENOENT) || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-	    listen(fd, BACKLOG) < 0)
+	if (fd < 0 || (unlinkat(dir_fd, "attach.sock", 0) < 0 && errno != ENOENT) ||
+	    bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, BACKLOG) < 0)
 		return err_sys(err, "make 'attach.sock'");
 	*ret_fd = STEAL_FD(fd);
 	return 0;
@@ -190,7 +204,9 @@ int runtime_monitor_exec(int conn, const struct runtime_spec *spec, struct err *
 	return r;
 }
 
-int runtime_monitor_send(int conn, enum proto_kind kind, const uint32_t *v, size_t n, struct err **err)
+int runtime_monitor_send(int conn, enum proto_kind kind, const uint32_t *v, size_t n,
+			 struct err **err)
 {
-	return proto_send(conn, kind, (struct str){ (const char *)v, n * sizeof(*v) }, NULL, 0, err);
+	return proto_send(conn, kind, (struct str){ (const char *)v, n * sizeof(*v) }, NULL, 0,
+			  err);
 }

@@ -16,24 +16,28 @@ struct err;
 struct runtime_monitor_seed;
 
 /* Starts one; `store`: 8 hex, names the cgroup folder cbuild/<store>. Used up by runtime_monitor_start(), or freed unused. */
-NODISCARD int runtime_monitor_seed(const char *store, struct runtime_monitor_seed **ret, struct err **err);
+NODISCARD int runtime_monitor_seed(const char *store, struct runtime_monitor_seed **ret,
+				   struct err **err);
 void runtime_monitor_seed_free(struct runtime_monitor_seed *s);
 
 struct runtime_monitor {
-	const char *id;                   /* the container's, and its cgroup's name */
-	int dir_fd;                       /* its folder: state.json, log.json, record are in it */
-	int lock_fd;                      /* its lock, which is held: the monitor holds it from now on, the caller may close its own */
-	int listen_fd;                    /* attach.sock, listening */
-	const char *idle;                 /* its status where it cannot be started */
+	const char *id; /* the container's, and its cgroup's name */
+	int dir_fd;     /* its folder: state.json, log.json, record are in it */
+	int lock_fd; /* its lock, which is held: the monitor holds it from now on, the caller may close its own */
+	int listen_fd;    /* attach.sock, listening */
+	const char *idle; /* its status where it cannot be started */
 	int stop_signal;
-	int64_t stop_timeout_ms;          /* -1: never killed */
-	const char *const *reap;          /* NULL-terminated; what is executed at the end with the lock as descriptor 3; NULL: nothing */
+	int64_t stop_timeout_ms; /* -1: never killed */
+	const char *const *
+		reap; /* NULL-terminated; what is executed at the end with the lock as descriptor 3; NULL: nothing */
 };
 
 /* Makes the monitor of a seed, with the container's first process; returns the first client's connection when it is on its way. PROTO_STARTED or
  * PROTO_ERROR follows on it. The record's file must not exist. Descriptors of the spec may be closed after it. */
-NODISCARD int runtime_monitor_start(struct runtime_monitor_seed *seed, const struct runtime_monitor *o, const struct runtime_spec *spec,
-				    int *ret_conn, struct err **err);
+NODISCARD int runtime_monitor_start(struct runtime_monitor_seed *seed,
+				    const struct runtime_monitor *o,
+				    const struct runtime_spec *spec, int *ret_conn,
+				    struct err **err);
 
 /* Connects to the monitor of a container's folder; ERR_NOT_FOUND when there is none. */
 NODISCARD int runtime_monitor_connect(int dir_fd, int *ret_conn, struct err **err);
@@ -45,4 +49,5 @@ NODISCARD int runtime_monitor_listen(int dir_fd, int *ret_fd, struct err **err);
 NODISCARD int runtime_monitor_exec(int conn, const struct runtime_spec *spec, struct err **err);
 
 /* Sends a message of `n` numbers. */
-NODISCARD int runtime_monitor_send(int conn, enum proto_kind kind, const uint32_t *v, size_t n, struct err **err);
+NODISCARD int runtime_monitor_send(int conn, enum proto_kind kind, const uint32_t *v, size_t n,
+				   struct err **err);

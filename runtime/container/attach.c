@@ -191,7 +191,8 @@ static int on_message(struct session *s, struct err **err)
 		s->a->started = true;
 		return 0;
 	case PROTO_DROPPED:
-		fputs("cbuild: the output was not read in time; the rest of it is in the container's log alone\n", stderr);
+		fputs("cbuild: the output was not read in time; the rest of it is in the container's log alone\n",
+		      stderr);
 		return 0;
 	case PROTO_EXIT:
 		if (proto_exit_get(&m, &x, err) < 0)
@@ -201,7 +202,8 @@ static int on_message(struct session *s, struct err **err)
 	case PROTO_ERROR:
 		return proto_error_get(&m, err);
 	default:
-		return err_set(err, ERR_INVALID, "an unexpected message of the container's monitor");
+		return err_set(err, ERR_INVALID,
+			       "an unexpected message of the container's monitor");
 	}
 }
 
@@ -229,7 +231,9 @@ static int run_loop(struct session *s, struct err **err)
 
 int attach_run(struct attach *a, enum attach_end *ret, struct err **err)
 {
-	struct session s = { .a = a, .input_open = a->input, .credit = PROTO_WINDOW, .signals_fd = -1 };
+	struct session s = {
+		.a = a, .input_open = a->input, .credit = PROTO_WINDOW, .signals_fd = -1
+	};
 	catch_signals(&s);
 	make_raw(&s);
 	/* It may have changed since it was told with the start. */

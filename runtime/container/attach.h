@@ -13,20 +13,20 @@
 struct err;
 
 enum attach_end {
-	ATTACH_EXITED,       /* the process has ended with `status` */
-	ATTACH_DETACHED,     /* by the detach keys */
-	ATTACH_SIGNALED,     /* we were told to end: `status` is 128 + signal */
-	ATTACH_LOST,         /* the monitor is gone without a word */
+	ATTACH_EXITED,   /* the process has ended with `status` */
+	ATTACH_DETACHED, /* by the detach keys */
+	ATTACH_SIGNALED, /* we were told to end: `status` is 128 + signal */
+	ATTACH_LOST,     /* the monitor is gone without a word */
 };
 
 struct attach {
 	int conn;
-	bool input;          /* stdin is passed on */
-	bool tty;            /* the process has a terminal: ours is made raw, keys detach */
-	bool sig_proxy;      /* without a terminal: signals that we get are the process's */
+	bool input;     /* stdin is passed on */
+	bool tty;       /* the process has a terminal: ours is made raw, keys detach */
+	bool sig_proxy; /* without a terminal: signals that we get are the process's */
 	struct detach keys;
-	int status;          /* set by attach_run() */
-	bool started;        /* likewise: PROTO_STARTED has come */
+	int status;   /* set by attach_run() */
+	bool started; /* likewise: PROTO_STARTED has come */
 };
 
 /* The size of our terminal; false where there is none. */

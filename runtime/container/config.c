@@ -46,7 +46,8 @@ static bool has_env(const json_t *list, struct str name)
 {
 	size_t i;
 	json_t *word;
-	json_array_foreach(list, i, word) {
+	json_array_foreach(list, i, word)
+	{
 		struct str w = { json_string_value(word), json_string_length(word) };
 		if (str_eq(str_sub(w, 0, str_find(w, '=', 0)), name))
 			return true;
@@ -89,7 +90,8 @@ static void put_raw(const struct container_options *o, json_t *root)
 }
 
 /* --entrypoint clears the image's command; words behind the image replace it. */
-static int put_command(const struct container_options *o, json_t *root, json_t *config, struct err **err)
+static int put_command(const struct container_options *o, json_t *root, json_t *config,
+		       struct err **err)
 {
 	const struct oci_config *image = &o->oci->config;
 	json_t *entrypoint, *cmd = words(&o->command);
@@ -144,10 +146,14 @@ static int put_config(const struct container_options *o, json_t *root, struct er
 {
 	json_t *c = json_object();
 	json_put(root, "Config", c);
-	struct str dir = first_of(o->workdir, o->oci->config.working_dir), stop = first_of(o->stop_signal, o->oci->config.stop_signal);
+	struct str dir = first_of(o->workdir, o->oci->config.working_dir),
+		   stop = first_of(o->stop_signal, o->oci->config.stop_signal);
 	int number;
 	if (dir.n && dir.p[0] != '/')
-		return err_set(err, ERR_INVALID, "the working directory '%.*s' is invalid, it needs to be an absolute path", STR_ARG(dir));
+		return err_set(
+			err, ERR_INVALID,
+			"the working directory '%.*s' is invalid, it needs to be an absolute path",
+			STR_ARG(dir));
 	if (stop.n && container_signal_parse(stop, &number, err) < 0)
 		return -1;
 	json_put(c, "Hostname", json_text(str_c(o->hostname ? o->hostname : "")));
@@ -210,13 +216,16 @@ static int put_hosts(const struct container_options *o, json_t *h, struct err **
 	for (size_t i = 0; i < o->add_host.n; i++) {
 		struct str word = str_c(o->add_host.v[i]), name, ip;
 		if (!str_cut(word, '=', &name, &ip) && !str_cut(word, ':', &name, &ip))
-			return err_set(err, ERR_INVALID, "bad format for add-host: \"%s\"", o->add_host.v[i]);
+			return err_set(err, ERR_INVALID, "bad format for add-host: \"%s\"",
+				       o->add_host.v[i]);
 		if (ip.n > 2 && ip.p[0] == '[' && ip.p[ip.n - 1] == ']')
 			ip = str_sub(ip, 1, ip.n - 1);
 		if (str_eq_c(ip, "host-gateway"))
-			return err_set(err, ERR_UNSUPPORTED, "not supported yet: --add-host %s", o->add_host.v[i]);
+			return err_set(err, ERR_UNSUPPORTED, "not supported yet: --add-host %s",
+				       o->add_host.v[i]);
 		if (!name.n || str_find(name, '\n', 0) != SIZE_MAX || !is_address(ip))
-			return err_set(err, ERR_INVALID, "invalid IP address in add-host: \"%.*s\"", STR_ARG(ip));
+			return err_set(err, ERR_INVALID, "invalid IP address in add-host: \"%.*s\"",
+				       STR_ARG(ip));
 		_cleanup_free_ char *entry = xasprintf("%.*s:%.*s", STR_ARG(name), STR_ARG(ip));
 		json_push(list, json_text(str_c(entry)));
 	}
@@ -232,7 +241,8 @@ static int put_dns(const struct container_options *o, json_t *h, struct err **er
 	for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
 		for (size_t i = 0; i < texts[t]->n; i++)
 			if (!*texts[t]->v[i] || strpbrk(texts[t]->v[i], " \t\r\n"))
-				return err_set(err, ERR_INVALID, "%s is not a valid domain", texts[t]->v[i]);
+				return err_set(err, ERR_INVALID, "%s is not a valid domain",
+					       texts[t]->v[i]);
 	json_put(h, "Dns", words(&o->dns));
 	json_put(h, "DnsOptions", words(&o->dns_option));
 	json_put(h, "DnsSearch", words(&o->dns_search));
@@ -248,7 +258,9 @@ static int put_tmpfs(const struct container_options *o, json_t *h, struct err **
 		struct container_tmpfs t;
 		str_cut(path, ':', &path, &options);
 		if (!path.n || path.p[0] != '/' || str_eq_c(path, "/"))
-			return err_set(err, ERR_INVALID, "invalid mount path: '%.*s' mount path must be absolute", STR_ARG(path));
+			return err_set(err, ERR_INVALID,
+				       "invalid mount path: '%.*s' mount path must be absolute",
+				       STR_ARG(path));
 		if (container_tmpfs_parse(options, &t, err) < 0)
 			return -1;
 		_cleanup_free_ char *key = str_dup(path);
@@ -283,8 +295,10 @@ static bool allowed(const struct stat *st)
 	char type = S_ISCHR(st->st_mode) ? 'c' : 'b';
 	bool yes = false;
 	for (size_t i = 0; i < n; i++)
-		if ((r[i].type == type || r[i].type == 'a') && (r[i].major < 0 || (unsigned)r[i].major == major(st->st_rdev)) &&
-		    (r[i].minor < 0 || (unsigned)r[i].minor == minor(st->st_rdev)) && strchr(r[i].access, 'r'))
+		if ((r[i].type == type || r[i].type == 'a') &&
+		    (r[i].major < 0 || (unsigned)r[i].major == major(st->st_rdev)) &&
+		    (r[i].minor < 0 || (unsigned)r[i].minor == minor(st->st_rdev)) &&
+		    strchr(r[i].access, 'r'))
 			yes = r[i].allow;
 	return yes;
 }
@@ -297,7 +311,8 @@ static int put_devices(const struct container_options *o, json_t *h, struct err 
 		struct str host = str_c(o->device.v[i]), inside, rights = STR("rwm");
 		struct stat st;
 		if (str_cut(host, ':', &host, &inside)) {
-			if (!str_cut(inside, ':', &inside, &rights) && inside.n && inside.p[0] != '/') {
+			if (!str_cut(inside, ':', &inside, &rights) && inside.n &&
+			    inside.p[0] != '/') {
 				rights = inside;
 				inside = host;
 			}
@@ -306,16 +321,26 @@ static int put_devices(const struct container_options *o, json_t *h, struct err 
 		}
 		_cleanup_free_ char *path = str_dup(host);
 		if (stat(path, &st) < 0)
-			return err_sys(err, "error gathering device information while adding custom device \"%s\"", path);
+			return err_sys(
+				err,
+				"error gathering device information while adding custom device \"%s\"",
+				path);
 		if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
 			return err_set(err, ERR_INVALID, "\"%s\" is not a device node", path);
 		for (size_t k = 0; k < rights.n; k++)
 			if (!memchr("rwm", rights.p[k], 3))
-				return err_set(err, ERR_INVALID, "invalid device mode: %.*s", STR_ARG(rights));
-		if (!str_starts(inside, STR("/dev/")) || str_find_str(inside, STR(".."), 0) != SIZE_MAX)
-			return err_set(err, ERR_UNSUPPORTED, "not supported yet: a device at '%.*s', outside of /dev", STR_ARG(inside));
+				return err_set(err, ERR_INVALID, "invalid device mode: %.*s",
+					       STR_ARG(rights));
+		if (!str_starts(inside, STR("/dev/")) ||
+		    str_find_str(inside, STR(".."), 0) != SIZE_MAX)
+			return err_set(err, ERR_UNSUPPORTED,
+				       "not supported yet: a device at '%.*s', outside of /dev",
+				       STR_ARG(inside));
 		if (!allowed(&st))
-			return err_set(err, ERR_UNSUPPORTED, "not supported yet: --device %s: only devices that every container may open", path);
+			return err_set(
+				err, ERR_UNSUPPORTED,
+				"not supported yet: --device %s: only devices that every container may open",
+				path);
 		json_t *one = json_object();
 		json_put_str(one, "PathOnHost", host);
 		json_put(one, "PathInContainer", json_text(inside));
@@ -330,7 +355,8 @@ static int put_host_config(const struct container_options *o, json_t *root, stru
 	json_t *h = json_object();
 	json_put(root, "HostConfig", h);
 	int64_t shm = SHM_SIZE;
-	if (check_network(o->network, err) < 0 || check_caps(o, err) < 0 || (o->shm_size && container_size_parse(str_c(o->shm_size), &shm, err) < 0))
+	if (check_network(o->network, err) < 0 || check_caps(o, err) < 0 ||
+	    (o->shm_size && container_size_parse(str_c(o->shm_size), &shm, err) < 0))
 		return -1;
 	if (o->pid && strcmp(o->pid, "host") && *o->pid)
 		return err_set(err, ERR_UNSUPPORTED, "not supported yet: --pid %s", o->pid);
@@ -355,8 +381,10 @@ static int put_host_config(const struct container_options *o, json_t *root, stru
 	json_put(h, "Init", o->init ? json_true() : json_null());
 	json_put_int(h, "Memory", 0);
 	json_put_int(h, "NanoCpus", 0);
-	return put_hosts(o, h, err) < 0 || put_dns(o, h, err) < 0 || put_tmpfs(o, h, err) < 0 || put_ulimits(o, h, err) < 0 ||
-			       put_devices(o, h, err) < 0 ? -1 : 0;
+	return put_hosts(o, h, err) < 0 || put_dns(o, h, err) < 0 || put_tmpfs(o, h, err) < 0 ||
+			put_ulimits(o, h, err) < 0 || put_devices(o, h, err) < 0
+		? -1
+		: 0;
 }
 
 json_t *container_config_make(const struct container_options *o, struct err **err)

@@ -33,17 +33,17 @@ struct container_state {
 	enum container_status status;
 	int pid, exit;
 	bool oom;
-	char *error;                    /* malloc; "" for none */
-	char *started, *finished;       /* malloc; RFC 3339, "" for never */
+	char *error;              /* malloc; "" for none */
+	char *started, *finished; /* malloc; RFC 3339, "" for never */
 };
 
 struct container {
 	char id[CONTAINER_ID];
-	char *name;                     /* malloc */
+	char *name; /* malloc */
 	int dir_fd;
-	int lock_fd;                    /* -1: not ours */
+	int lock_fd; /* -1: not ours */
 	json_t *config;
-	struct container_state state;   /* as it was read last */
+	struct container_state state; /* as it was read last */
 };
 
 /* Free with container_free(), which gives the lock back where it is ours. */
@@ -78,28 +78,33 @@ int64_t container_created_ns(const struct container *k);
 
 /* Makes a container of a config (container_config_make() in config.h); takes the reference over. `name` NULL: a random one. ERR_EXISTS for a
  * name that is taken. */
-NODISCARD struct container *container_create(struct cache *c, const char *name, json_t *config, struct err **err);
+NODISCARD struct container *container_create(struct cache *c, const char *name, json_t *config,
+					     struct err **err);
 
 /* Takes the lock. 1: it is ours; 0: it is running. A short wait where another command just looks at it. ERR_NOT_FOUND: removed meanwhile. */
 NODISCARD int container_lock(struct cache *c, struct container *k, struct err **err);
 
 /* Waits, at most timeout_ms, until its monitor is gone; the lock is ours then. ERR_TIMEOUT. */
-NODISCARD int container_lock_wait(struct cache *c, struct container *k, int timeout_ms, struct err **err);
+NODISCARD int container_lock_wait(struct cache *c, struct container *k, int timeout_ms,
+				  struct err **err);
 
 struct container_attach {
-	unsigned streams;               /* PROTO_STREAM_… */
+	unsigned streams; /* PROTO_STREAM_… */
 	uint16_t rows, cols;
 };
 
 /* Starts one whose lock is ours; the lock is the monitor's from then on. *ret_conn: the first client's connection, on which PROTO_STARTED or
  * PROTO_ERROR follows. */
-NODISCARD int container_start(struct cache *c, struct container *k, const struct container_attach *a, int *ret_conn, struct err **err);
+NODISCARD int container_start(struct cache *c, struct container *k,
+			      const struct container_attach *a, int *ret_conn, struct err **err);
 
 /* Waits on that connection until the program runs: 0, or its error. Where it could not be started, all that was made for it is gone. */
-NODISCARD int container_wait_started(struct cache *c, struct container *k, int conn, struct err **err);
+NODISCARD int container_wait_started(struct cache *c, struct container *k, int conn,
+				     struct err **err);
 
 /* Removes one whose lock is ours and that does not run: folder, names, pins. */
 NODISCARD int container_remove(struct cache *c, struct container *k, struct err **err);
 
 /* Gives it another name. ERR_EXISTS. */
-NODISCARD int container_rename(struct cache *c, struct container *k, struct str name, struct err **err);
+NODISCARD int container_rename(struct cache *c, struct container *k, struct str name,
+			       struct err **err);

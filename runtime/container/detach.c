@@ -35,9 +35,12 @@ int detach_parse(struct str text, struct detach *ret, struct err **err)
 		if (!str_cut(text, ',', &word, &text))
 			text.n = 0;
 		if (d.n == DETACH_MAX)
-			return err_set(err, ERR_INVALID, "invalid detach keys: more than %d", DETACH_MAX);
+			return err_set(err, ERR_INVALID, "invalid detach keys: more than %d",
+				       DETACH_MAX);
 		if (key_of(word, &d.keys[d.n++]) < 0)
-			return err_set(err, ERR_INVALID, "invalid detach keys: Unknown character: '%.*s'", STR_ARG(str_sub(word, 0, 32)));
+			return err_set(err, ERR_INVALID,
+				       "invalid detach keys: Unknown character: '%.*s'",
+				       STR_ARG(str_sub(word, 0, 32)));
 	}
 	*ret = d;
 	return 0;

@@ -15,8 +15,8 @@ enum { DETACH_MAX = 16 };
 
 struct detach {
 	char keys[DETACH_MAX];
-	size_t n;        /* 0: nothing detaches */
-	size_t matched;  /* bytes of the sequence that are held back */
+	size_t n;       /* 0: nothing detaches */
+	size_t matched; /* bytes of the sequence that are held back */
 };
 
 /* "ctrl-p,ctrl-q", "a", "ctrl-@", "DEL"; "" for none. ERR_INVALID in Docker's words. */

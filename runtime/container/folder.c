@@ -78,8 +78,10 @@ int container_name_get(int root_fd, const char *name, char ret_id[CONTAINER_ID])
 
 static bool exists(int root_fd, const char *id)
 {
-	_cleanup_free_ char *made = xasprintf("containers/%s", id), *making = xasprintf("containers/.%s", id);
-	return !faccessat(root_fd, made, F_OK, AT_SYMLINK_NOFOLLOW) || !faccessat(root_fd, making, F_OK, AT_SYMLINK_NOFOLLOW);
+	_cleanup_free_ char *made = xasprintf("containers/%s", id),
+			    *making = xasprintf("containers/.%s", id);
+	return !faccessat(root_fd, made, F_OK, AT_SYMLINK_NOFOLLOW) ||
+		!faccessat(root_fd, making, F_OK, AT_SYMLINK_NOFOLLOW);
 }
 
 /* A name of a container that is gone: whoever removed it died in between. One at a time, so that nobody removes what another just took. */
@@ -87,7 +89,8 @@ static int drop_stale(int root_fd, const char *name)
 {
 	char id[CONTAINER_ID];
 	_cleanup_close_ int dir = openat(root_fd, "names", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0 || flock(dir, LOCK_EX) < 0 || container_name_get(root_fd, name, id) < 0 || exists(root_fd, id))
+	if (dir < 0 || flock(dir, LOCK_EX) < 0 || container_name_get(root_fd, name, id) < 0 ||
+	    exists(root_fd, id))
 		return -1;
 	return unlinkat(dir, name, 0);
 }
@@ -108,9 +111,11 @@ int container_name_take(int root_fd, const char *name, const char *id, struct er
 	}
 	if (container_name_get(root_fd, name, other) < 0)
 		snprintf(other, sizeof(other), "?");
-	return err_set(err, ERR_EXISTS,
-		       "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or rename) that container to be "
-		       "able to reuse that name.", name, other);
+	return err_set(
+		err, ERR_EXISTS,
+		"Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or rename) that container to be "
+		"able to reuse that name.",
+		name, other);
 }
 
 void container_name_drop(int root_fd, const char *name, const char *id)
@@ -156,7 +161,10 @@ struct container *container_open(struct cache *c, const char *id, struct err **e
 {
 	_cleanup_free_ char *path = xasprintf("containers/%s", id);
 	_cleanup_(container_freep) struct container *k = xcalloc(1, sizeof(*k));
-	*k = (struct container){ .lock_fd = -1, .dir_fd = openat(root_of(c), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) };
+	*k = (struct container){
+		.lock_fd = -1,
+		.dir_fd = openat(root_of(c), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+	};
 	memcpy(k->id, id, CONTAINER_ID);
 	if (k->dir_fd < 0) {
 		if (errno == ENOENT)
@@ -202,7 +210,9 @@ static int find_prefix(int root_fd, struct str prefix, char ret[CONTAINER_ID], s
 		if (!container_is_id(id) || !str_starts(id, prefix))
 			continue;
 		if (found++)
-			return err_set(err, ERR_INVALID, "Multiple IDs found with provided prefix: %.*s", STR_ARG(prefix));
+			return err_set(err, ERR_INVALID,
+				       "Multiple IDs found with provided prefix: %.*s",
+				       STR_ARG(prefix));
 		memcpy(ret, e->d_name, CONTAINER_ID);
 	}
 	return found;
@@ -218,7 +228,8 @@ static int resolve(struct cache *c, struct str text, char ret[CONTAINER_ID], str
 		memcpy(ret, word, CONTAINER_ID);
 		return 0;
 	}
-	if (container_name_check(str_c(name), &e) == 0 && container_name_get(root_of(c), name, ret) == 0 && exists(root_of(c), ret))
+	if (container_name_check(str_c(name), &e) == 0 &&
+	    container_name_get(root_of(c), name, ret) == 0 && exists(root_of(c), ret))
 		return 0;
 	int r = container_is_id_prefix(text) ? find_prefix(root_of(c), text, ret, err) : 0;
 	if (r)
@@ -232,7 +243,8 @@ struct container *container_find(struct cache *c, struct str text, struct err **
 {
 	char id[CONTAINER_ID];
 	_cleanup_(container_freep) struct container *k = NULL;
-	if (resolve(c, text, id, err) < 0 || !(k = container_open(c, id, err)) || container_refresh(c, k, err) < 0)
+	if (resolve(c, text, id, err) < 0 || !(k = container_open(c, id, err)) ||
+	    container_refresh(c, k, err) < 0)
 		return NULL;
 	find_name(c, k);
 	return STEAL(k);
@@ -245,13 +257,15 @@ static bool is_there(struct cache *c, const struct container *k)
 {
 	struct stat a, b;
 	_cleanup_free_ char *path = xasprintf("containers/%s", k->id);
-	return !fstat(k->dir_fd, &a) && !fstatat(root_of(c), path, &b, AT_SYMLINK_NOFOLLOW) && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+	return !fstat(k->dir_fd, &a) && !fstatat(root_of(c), path, &b, AT_SYMLINK_NOFOLLOW) &&
+		a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
 /* 1: ours, 0: another's. */
 static int try_lock(struct container *k, struct err **err)
 {
-	_cleanup_close_ int fd = openat(k->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+		openat(k->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(err, "open the lock of container %.12s", k->id);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
@@ -321,7 +335,8 @@ int container_refresh(struct cache *c, struct container *k, struct err **err)
 
 static int by_creation(const void *x, const void *y)
 {
-	const struct container *a = *(struct container *const *)x, *b = *(struct container *const *)y;
+	const struct container *a = *(struct container *const *)x,
+			       *b = *(struct container *const *)y;
 	return -str_cmp(json_get_str(a->config, "Created"), json_get_str(b->config, "Created"));
 }
 
@@ -389,8 +404,9 @@ static int write_config(struct container *k, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb text = { .max = CONFIG_MAX };
 	json_print(k->config, &text);
-	return sb_check(&text, "the container's configuration", err) < 0 ? -1 :
-									  io_replace_file(k->dir_fd, "config.json", sb_str(&text), 0600, false, err);
+	return sb_check(&text, "the container's configuration", err) < 0
+		? -1
+		: io_replace_file(k->dir_fd, "config.json", sb_str(&text), 0600, false, err);
 }
 
 static int take_name(struct cache *c, struct container *k, const char *name, struct err **err)
@@ -417,7 +433,8 @@ static void set_hostname(struct container *k)
 	char name[256] = "";
 	if (json_get_str(config, "Hostname").n)
 		return;
-	bool host = str_eq_c(json_get_str(container_section(k, "HostConfig"), "NetworkMode"), "host");
+	bool host =
+		str_eq_c(json_get_str(container_section(k, "HostConfig"), "NetworkMode"), "host");
 	if (!host || gethostname(name, sizeof(name) - 1) < 0)
 		snprintf(name, sizeof(name), "%.*s", CONTAINER_SHORT_ID, k->id);
 	json_put(config, "Hostname", json_text(str_c(name)));
@@ -428,12 +445,16 @@ static int fill(struct cache *c, struct container *k, const char *name, struct e
 	struct digest image;
 	if (take_name(c, k, name, err) < 0)
 		return -1;
-	if (digest_parse(json_get_str(k->config, "Image"), &image, err) < 0 || cache_container_pin(c, k->id, &image, err) < 0)
+	if (digest_parse(json_get_str(k->config, "Image"), &image, err) < 0 ||
+	    cache_container_pin(c, k->id, &image, err) < 0)
 		return -1;
 	json_put_str(k->config, "Id", str_c(k->id));
 	json_put_str(k->config, "Name", str_c(k->name));
 	set_hostname(k);
-	return write_config(k, err) < 0 || container_write_state(k, CONTAINER_CREATED, 0, "", err) < 0 ? -1 : 0;
+	return write_config(k, err) < 0 ||
+			container_write_state(k, CONTAINER_CREATED, 0, "", err) < 0
+		? -1
+		: 0;
 }
 
 static void unmake(struct cache *c, struct container *k, const char *path)
@@ -441,11 +462,13 @@ static void unmake(struct cache *c, struct container *k, const char *path)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (k->name)
 		container_name_drop(root_of(c), k->name, k->id);
-	if (cache_store_trash(cache_store_of(c), path, &e) < 0 || cache_container_unpin(c, k->id, &e) < 0)
-		return;   /* hidden, it is swept later, and its pins with it */
+	if (cache_store_trash(cache_store_of(c), path, &e) < 0 ||
+	    cache_container_unpin(c, k->id, &e) < 0)
+		return; /* hidden, it is swept later, and its pins with it */
 }
 
-struct container *container_create(struct cache *c, const char *name, json_t *config, struct err **err)
+struct container *container_create(struct cache *c, const char *name, json_t *config,
+				   struct err **err)
 {
 	_cleanup_(container_freep) struct container *k = xcalloc(1, sizeof(*k));
 	*k = (struct container){ .dir_fd = -1, .lock_fd = -1, .config = config };
@@ -453,7 +476,8 @@ struct container *container_create(struct cache *c, const char *name, json_t *co
 		return NULL;
 	container_sweep_hidden(c);
 	container_id_new(k->id);
-	_cleanup_free_ char *hidden = xasprintf("containers/.%s", k->id), *path = xasprintf("containers/%s", k->id);
+	_cleanup_free_ char *hidden = xasprintf("containers/.%s", k->id),
+			    *path = xasprintf("containers/%s", k->id);
 	if (mkdirat(root_of(c), hidden, 0700) < 0) {
 		err_sys(err, "make a container");
 		return NULL;
@@ -476,7 +500,8 @@ static void sweep_names(struct cache *c)
 	char id[CONTAINER_ID], **names;
 	size_t n = all_names(root_of(c), &names);
 	for (size_t i = 0; i < n; i++)
-		if (container_name_get(root_of(c), names[i], id) == 0 && !exists(root_of(c), id) && drop_stale(root_of(c), names[i]) < 0)
+		if (container_name_get(root_of(c), names[i], id) == 0 && !exists(root_of(c), id) &&
+		    drop_stale(root_of(c), names[i]) < 0)
 			continue;
 	free_names(names, n);
 }
@@ -489,10 +514,14 @@ void container_sweep_hidden(struct cache *c)
 	for (struct dirent *e; d && (e = readdir(d));) {
 		_cleanup_(err_dropp) struct err *ignored = NULL;
 		struct stat st;
-		if (e->d_name[0] != '.' || !container_is_id(str_c(e->d_name + 1)) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		if (e->d_name[0] != '.' || !container_is_id(str_c(e->d_name + 1)) ||
+		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 		    clock_real_ns() / 1000000000 - st.st_mtime < HIDDEN_GRACE_S)
 			continue;
-		struct container k = { .lock_fd = -1, .dir_fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) };
+		struct container k = { .lock_fd = -1,
+				       .dir_fd = openat(dirfd(d), e->d_name,
+							O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+								O_NOFOLLOW) };
 		_cleanup_free_ char *path = xasprintf("containers/%s", e->d_name);
 		memcpy(k.id, e->d_name + 1, CONTAINER_ID);
 		if (k.dir_fd >= 0 && try_lock(&k, &ignored) == 1) {
@@ -525,7 +554,8 @@ int container_rename(struct cache *c, struct container *k, struct str name, stru
 	if (container_name_check(str_c(to), err) < 0)
 		return -1;
 	if (!strcmp(to, k->name))
-		return err_set(err, ERR_INVALID, "Renaming a container with the same name as its current name");
+		return err_set(err, ERR_INVALID,
+			       "Renaming a container with the same name as its current name");
 	if (flock(k->dir_fd, LOCK_EX) < 0)
 		return err_sys(err, "lock container %.12s", k->id);
 	find_name(c, k);

@@ -31,18 +31,22 @@ static json_t *state(const struct container *k)
 	return j;
 }
 
-static void put_path(struct cache *c, const struct container *k, json_t *j, const char *name, const char *file)
+static void put_path(struct cache *c, const struct container *k, json_t *j, const char *name,
+		     const char *file)
 {
-	_cleanup_free_ char *path = xasprintf("%s/containers/%s/%s", cache_store_root(cache_store_of(c)), k->id, file);
+	_cleanup_free_ char *path =
+		xasprintf("%s/containers/%s/%s", cache_store_root(cache_store_of(c)), k->id, file);
 	json_put(j, name, json_text(str_c(path)));
 }
 
 /* As Docker shows a container of the networks host and none: one network, no address. */
 static json_t *network(const struct container *k)
 {
-	static const char *const empty[] = { "EndpointID", "Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address", "MacAddress" };
+	static const char *const empty[] = { "EndpointID",  "Gateway",           "IPAddress",
+					     "IPv6Gateway", "GlobalIPv6Address", "MacAddress" };
 	json_t *j = json_object(), *all = json_object(), *one = json_object();
-	_cleanup_free_ char *mode = str_dup(json_get_str(container_section(k, "HostConfig"), "NetworkMode"));
+	_cleanup_free_ char *mode =
+		str_dup(json_get_str(container_section(k, "HostConfig"), "NetworkMode"));
 	json_put(j, "Ports", json_object());
 	json_put_str(j, "Gateway", STR(""));
 	json_put_str(j, "IPAddress", STR(""));

@@ -13,7 +13,8 @@ NODISCARD struct container *container_open(struct cache *c, const char *id, stru
 /* Reads state.json into k->state. */
 NODISCARD int container_read_state(struct container *k, struct err **err);
 /* Writes a state that no monitor writes. */
-NODISCARD int container_write_state(struct container *k, enum container_status status, int exit, const char *error, struct err **err);
+NODISCARD int container_write_state(struct container *k, enum container_status status, int exit,
+				    const char *error, struct err **err);
 
 /* Kills what its record names, records the end of what a dead monitor left. Its lock is ours. */
 NODISCARD int container_settle(struct container *k, struct err **err);

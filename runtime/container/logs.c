@@ -25,7 +25,8 @@ static bool parse_duration(const char *p, int64_t *ret)
 	static const struct {
 		const char *name;
 		int64_t ns;
-	} units[] = { { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", SECOND }, { "m", 60 * SECOND }, { "h", 3600 * SECOND } };
+	} units[] = { { "ns", 1 },     { "us", 1000 },       { "ms", 1000000 },
+		      { "s", SECOND }, { "m", 60 * SECOND }, { "h", 3600 * SECOND } };
 	double sum = 0;
 	if (!*p)
 		return false;
@@ -33,7 +34,8 @@ static bool parse_duration(const char *p, int64_t *ret)
 		char *end;
 		double v = strtod(p, &end);
 		size_t n = strcspn(end, "0123456789."), i = 0;
-		while (i < ARRAY_SIZE(units) && (strlen(units[i].name) != n || memcmp(units[i].name, end, n)))
+		while (i < ARRAY_SIZE(units) &&
+		       (strlen(units[i].name) != n || memcmp(units[i].name, end, n)))
 			i++;
 		if (end == p || i == ARRAY_SIZE(units) || !((*p >= '0' && *p <= '9') || *p == '.'))
 			return false;
@@ -53,7 +55,8 @@ static bool parse_seconds(struct str text, int64_t *ret)
 	struct str whole = text, frac = STR("");
 	int64_t s, ns = 0;
 	str_cut(text, '.', &whole, &frac);
-	if (str_int(whole, 0, INT64_MAX / SECOND - 1, &s, &e) < 0 || frac.n > 9 || (frac.n && str_int(frac, 0, SECOND - 1, &ns, &e) < 0))
+	if (str_int(whole, 0, INT64_MAX / SECOND - 1, &s, &e) < 0 || frac.n > 9 ||
+	    (frac.n && str_int(frac, 0, SECOND - 1, &ns, &e) < 0))
 		return false;
 	for (size_t i = frac.n; i < 9; i++)
 		ns *= 10;
@@ -89,7 +92,8 @@ int logs_time_parse(struct str text, int64_t now_ns, int64_t *ret_ns, struct err
 	if (parse_seconds(text, ret_ns) || parse_date(text, ret_ns))
 		return 0;
 	if (!parse_duration(word, &ns))
-		return err_set(err, ERR_INVALID, "invalid time: %.*s", STR_ARG(str_sub(text, 0, 64)));
+		return err_set(err, ERR_INVALID, "invalid time: %.*s",
+			       STR_ARG(str_sub(text, 0, 64)));
 	*ret_ns = now_ns - ns;
 	return 0;
 }
@@ -155,13 +159,15 @@ static bool unescape(struct str *s, struct sb *out)
 bool logs_line_parse(struct str line, struct log_line *l)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
-	if (!skip(&line, "{\"log\":\"") || !unescape(&line, &l->buf) || !skip(&line, ",\"stream\":\"std"))
+	if (!skip(&line, "{\"log\":\"") || !unescape(&line, &l->buf) ||
+	    !skip(&line, ",\"stream\":\"std"))
 		return false;
 	l->is_stderr = skip(&line, "err\"");
 	if ((!l->is_stderr && !skip(&line, "out\"")) || !skip(&line, ",\"time\":\""))
 		return false;
 	l->text = sb_str(&l->buf);
-	return str_cut(line, '"', &l->time, &line) && str_eq_c(line, "}") && clock_parse(l->time, &l->time_ns, &e) == 0;
+	return str_cut(line, '"', &l->time, &line) && str_eq_c(line, "}") &&
+		clock_parse(l->time, &l->time_ns, &e) == 0;
 }
 
 /* ---- printing */
@@ -169,16 +175,17 @@ bool logs_line_parse(struct str line, struct log_line *l)
 struct printer {
 	const struct logs_options *o;
 	struct log_line line;
-	struct sb rest;              /* the beginning of a line */
-	bool past;                   /* until_ns was reached */
-	bool broken;                 /* nobody reads what we print */
+	struct sb rest; /* the beginning of a line */
+	bool past;      /* until_ns was reached */
+	bool broken;    /* nobody reads what we print */
 };
 
 /* Docker's form of a time: always nine digits. */
 static void print_time(FILE *f, struct str time)
 {
 	size_t dot = str_find(time, '.', 0), n = dot == SIZE_MAX ? 0 : time.n - dot - 2;
-	fprintf(f, "%.*s%s%.*sZ ", STR_ARG(str_sub(time, 0, time.n - 1)), dot == SIZE_MAX ? "." : "", (int)(9 - n), "000000000");
+	fprintf(f, "%.*s%s%.*sZ ", STR_ARG(str_sub(time, 0, time.n - 1)),
+		dot == SIZE_MAX ? "." : "", (int)(9 - n), "000000000");
 }
 
 static void print_line(struct printer *p, struct str text)
@@ -226,7 +233,7 @@ static int seek_tail(int fd, int64_t lines, struct err **err)
 {
 	_cleanup_free_ char *block = xmalloc(BLOCK);
 	off_t at = lseek(fd, 0, SEEK_END);
-	int64_t seen = -1;           /* the end of the last line is not a beginning */
+	int64_t seen = -1; /* the end of the last line is not a beginning */
 	if (at < 0)
 		return err_sys(err, "read the container's log");
 	if (lines <= 0)
@@ -237,7 +244,9 @@ static int seek_tail(int fd, int64_t lines, struct err **err)
 			return err_sys(err, "read the container's log");
 		for (size_t i = n; i-- > 0;)
 			if (block[i] == '\n' && ++seen == lines)
-				return lseek(fd, at - (off_t)n + (off_t)i + 1, SEEK_SET) < 0 ? err_sys(err, "read the container's log") : 0;
+				return lseek(fd, at - (off_t)n + (off_t)i + 1, SEEK_SET) < 0
+					? err_sys(err, "read the container's log")
+					: 0;
 		at -= (off_t)n;
 	}
 	return lseek(fd, 0, SEEK_SET) < 0 ? err_sys(err, "read the container's log") : 0;
@@ -246,7 +255,8 @@ static int seek_tail(int fd, int64_t lines, struct err **err)
 /* Waits for more; false when the container has ended (its log is complete then). */
 static bool wait_more(int notify, int conn, int64_t until_ns)
 {
-	struct pollfd p[2] = { { .fd = notify, .events = POLLIN }, { .fd = conn, .events = POLLIN } };
+	struct pollfd p[2] = { { .fd = notify, .events = POLLIN },
+			       { .fd = conn, .events = POLLIN } };
 	int64_t left = until_ns == INT64_MAX ? -1 : (until_ns - clock_real_ns()) / 1000000 + 1;
 	if (poll(p, 2, left < 0 ? -1 : left > 60000 ? 60000 : (int)left) <= 0)
 		return until_ns == INT64_MAX || clock_real_ns() < until_ns;
@@ -267,7 +277,8 @@ static int follow(struct printer *p, const struct container *k, int fd, struct e
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (notify < 0 || inotify_add_watch(notify, path, IN_MODIFY) < 0)
 		return err_sys(err, "watch the container's log");
-	bool runs = runtime_monitor_connect(k->dir_fd, &conn, &e) == 0 && runtime_monitor_send(conn, PROTO_ATTACH, (uint32_t[]){ 0 }, 1, &e) == 0;
+	bool runs = runtime_monitor_connect(k->dir_fd, &conn, &e) == 0 &&
+		runtime_monitor_send(conn, PROTO_ATTACH, (uint32_t[]){ 0 }, 1, &e) == 0;
 	for (;;) {
 		if (print_rest(p, fd, err) < 0)
 			return -1;

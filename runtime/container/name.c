@@ -8,33 +8,46 @@
 enum { PLAIN_ATTEMPTS = 3, NAME_MAX_BYTES = 240 };
 
 static const char *const adjectives[] = {
-	"able",    "ample",   "amber",   "apt",     "arctic",  "autumn",  "azure",   "balmy",   "bold",    "brave",   "breezy",  "bright",
-	"brisk",   "bronze",  "calm",    "candid",  "cedar",   "cheery",  "civil",   "clean",   "clear",   "clever",  "coastal", "copper",
-	"coral",   "cosy",    "crisp",   "curious", "daring",  "dawning", "deep",    "deft",    "dewy",    "early",   "earnest", "easy",
-	"elder",   "equal",   "even",    "fair",    "fine",    "firm",    "fleet",   "floral",  "fond",    "free",    "fresh",   "frosty",
-	"gallant", "gentle",  "genial",  "glad",    "golden",  "grand",   "green",   "handy",   "hardy",   "hearty",  "honest",  "humble",
-	"ideal",   "indigo",  "ivory",   "jolly",   "jovial",  "keen",    "kind",    "lasting", "lilac",   "limber",  "lively",  "loyal",
-	"lucid",   "lunar",   "mellow",  "merry",   "mild",    "misty",   "modest",  "mossy",   "neat",    "nimble",  "noble",   "northern",
-	"open",    "opal",    "patient", "placid",  "plain",   "polite",  "prime",   "proud",   "quick",   "quiet",   "rapid",   "ready",
-	"robust",  "rosy",    "royal",   "rustic",  "sandy",   "serene",  "sharp",   "silent",  "silver",  "simple",  "sincere", "snowy",
-	"sober",   "solar",   "solid",   "spry",    "stable",  "stately", "steady",  "stout",   "sunny",   "supple",  "sure",    "swift",
-	"tender",  "tidy",    "timely",  "tranquil","true",    "upbeat",  "vast",    "verdant", "vivid",   "warm",    "wise",    "witty",
+	"able",    "ample",   "amber",   "apt",      "arctic", "autumn",  "azure",   "balmy",
+	"bold",    "brave",   "breezy",  "bright",   "brisk",  "bronze",  "calm",    "candid",
+	"cedar",   "cheery",  "civil",   "clean",    "clear",  "clever",  "coastal", "copper",
+	"coral",   "cosy",    "crisp",   "curious",  "daring", "dawning", "deep",    "deft",
+	"dewy",    "early",   "earnest", "easy",     "elder",  "equal",   "even",    "fair",
+	"fine",    "firm",    "fleet",   "floral",   "fond",   "free",    "fresh",   "frosty",
+	"gallant", "gentle",  "genial",  "glad",     "golden", "grand",   "green",   "handy",
+	"hardy",   "hearty",  "honest",  "humble",   "ideal",  "indigo",  "ivory",   "jolly",
+	"jovial",  "keen",    "kind",    "lasting",  "lilac",  "limber",  "lively",  "loyal",
+	"lucid",   "lunar",   "mellow",  "merry",    "mild",   "misty",   "modest",  "mossy",
+	"neat",    "nimble",  "noble",   "northern", "open",   "opal",    "patient", "placid",
+	"plain",   "polite",  "prime",   "proud",    "quick",  "quiet",   "rapid",   "ready",
+	"robust",  "rosy",    "royal",   "rustic",   "sandy",  "serene",  "sharp",   "silent",
+	"silver",  "simple",  "sincere", "snowy",    "sober",  "solar",   "solid",   "spry",
+	"stable",  "stately", "steady",  "stout",    "sunny",  "supple",  "sure",    "swift",
+	"tender",  "tidy",    "timely",  "tranquil", "true",   "upbeat",  "vast",    "verdant",
+	"vivid",   "warm",    "wise",    "witty",
 };
 
 static const char *const nouns[] = {
-	"acorn",   "alder",   "anchor",  "anvil",   "apricot", "aspen",   "badger",  "barley",  "basil",   "beacon",  "beaver",  "birch",
-	"bison",   "bobcat",  "bramble", "brook",   "canyon",  "caribou", "cedar",   "cherry",  "chestnut","cliff",   "clover",  "comet",
-	"condor",  "cove",    "coyote",  "crane",   "creek",   "cricket", "dahlia",  "delta",   "dolphin", "dove",    "dune",    "eagle",
-	"egret",   "elm",     "ember",   "falcon",  "fern",    "fig",     "finch",   "fjord",   "forest",  "fox",     "garnet",  "gazelle",
-	"geyser",  "ginger",  "glacier", "grove",   "gull",    "harbor",  "hare",    "hawk",    "hazel",   "heron",   "hill",    "iris",
-	"island",  "jasmine", "jay",     "juniper", "kestrel", "kiwi",    "lagoon",  "lake",    "lantern", "larch",   "lark",    "lemon",
-	"linden",  "lotus",   "lynx",    "magpie",  "maple",   "marble",  "marten",  "meadow",  "meteor",  "mill",    "mint",    "moose",
-	"oak",     "oasis",   "olive",   "orchard", "orchid",  "oriole",  "osprey",  "otter",   "owl",     "panther", "pebble",  "pelican",
-	"pine",    "plover",  "pond",    "poplar",  "prairie", "puffin",  "quail",   "quartz",  "rapids",  "raven",   "reef",    "ridge",
-	"river",   "robin",   "rowan",   "sage",    "salmon",  "seal",    "shore",   "sparrow", "spruce",  "stork",   "summit",  "swallow",
-	"swan",    "thistle", "thrush",  "tiger",   "trout",   "tulip",   "valley",  "violet",  "walnut",  "willow",  "wren",    "yew",
+	"acorn",   "alder",   "anchor",  "anvil",   "apricot",  "aspen",   "badger",  "barley",
+	"basil",   "beacon",  "beaver",  "birch",   "bison",    "bobcat",  "bramble", "brook",
+	"canyon",  "caribou", "cedar",   "cherry",  "chestnut", "cliff",   "clover",  "comet",
+	"condor",  "cove",    "coyote",  "crane",   "creek",    "cricket", "dahlia",  "delta",
+	"dolphin", "dove",    "dune",    "eagle",   "egret",    "elm",     "ember",   "falcon",
+	"fern",    "fig",     "finch",   "fjord",   "forest",   "fox",     "garnet",  "gazelle",
+	"geyser",  "ginger",  "glacier", "grove",   "gull",     "harbor",  "hare",    "hawk",
+	"hazel",   "heron",   "hill",    "iris",    "island",   "jasmine", "jay",     "juniper",
+	"kestrel", "kiwi",    "lagoon",  "lake",    "lantern",  "larch",   "lark",    "lemon",
+	"linden",  "lotus",   "lynx",    "magpie",  "maple",    "marble",  "marten",  "meadow",
+	"meteor",  "mill",    "mint",    "moose",   "oak",      "oasis",   "olive",   "orchard",
+	"orchid",  "oriole",  "osprey",  "otter",   "owl",      "panther", "pebble",  "pelican",
+	"pine",    "plover",  "pond",    "poplar",  "prairie",  "puffin",  "quail",   "quartz",
+	"rapids",  "raven",   "reef",    "ridge",   "river",    "robin",   "rowan",   "sage",
+	"salmon",  "seal",    "shore",   "sparrow", "spruce",   "stork",   "summit",  "swallow",
+	"swan",    "thistle", "thrush",  "tiger",   "trout",    "tulip",   "valley",  "violet",
+	"walnut",  "willow",  "wren",    "yew",
 };
-_Static_assert(ARRAY_SIZE(adjectives) >= 100 && ARRAY_SIZE(nouns) >= 100, "enough names that few meet");
+_Static_assert(ARRAY_SIZE(adjectives) >= 100 && ARRAY_SIZE(nouns) >= 100,
+	       "enough names that few meet");
 
 static void fill(void *p, size_t n)
 {
@@ -66,7 +79,8 @@ char *container_id_new(char buf[CONTAINER_ID])
 bool container_is_id_prefix(struct str text)
 {
 	for (size_t i = 0; i < text.n; i++)
-		if (!((text.p[i] >= '0' && text.p[i] <= '9') || (text.p[i] >= 'a' && text.p[i] <= 'f')))
+		if (!((text.p[i] >= '0' && text.p[i] <= '9') ||
+		      (text.p[i] >= 'a' && text.p[i] <= 'f')))
 			return false;
 	return text.n && text.n < CONTAINER_ID;
 }
@@ -80,8 +94,10 @@ char *container_name_new(unsigned attempt)
 {
 	uint32_t r[3];
 	fill(r, sizeof(r));
-	const char *a = adjectives[r[0] % ARRAY_SIZE(adjectives)], *n = nouns[r[1] % ARRAY_SIZE(nouns)];
-	return attempt < PLAIN_ATTEMPTS ? xasprintf("%s_%s", a, n) : xasprintf("%s_%s%u", a, n, r[2] % 10);
+	const char *a = adjectives[r[0] % ARRAY_SIZE(adjectives)],
+		   *n = nouns[r[1] % ARRAY_SIZE(nouns)];
+	return attempt < PLAIN_ATTEMPTS ? xasprintf("%s_%s", a, n)
+					: xasprintf("%s_%s%u", a, n, r[2] % 10);
 }
 
 static bool is_alnum(char c)
@@ -98,5 +114,7 @@ int container_name_check(struct str name, struct err **err)
 		return 0;
 	_cleanup_(sb_releasep) struct sb shown = { 0 };
 	sb_add_printable(&shown, str_sub(name, 0, 80));
-	return err_set(err, ERR_INVALID, "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", sb_c(&shown));
+	return err_set(err, ERR_INVALID,
+		       "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+		       sb_c(&shown));
 }

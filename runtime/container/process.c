@@ -52,7 +52,8 @@ static int group_of(int root_fd, struct str text, gid_t *ret, struct err **err)
 	return 0;
 }
 
-static int set_user(const json_t *host, int root_fd, struct str user, struct container_process *p, struct err **err)
+static int set_user(const json_t *host, int root_fd, struct str user, struct container_process *p,
+		    struct err **err)
 {
 	const json_t *add = json_object_get(host, "GroupAdd");
 	if (runtime_user_find(root_fd, user, &p->user, err) < 0)
@@ -64,9 +65,8 @@ static int set_user(const json_t *host, int root_fd, struct str user, struct con
 	p->groups = xcalloc(n + json_array_size(add) + 1, sizeof(*p->groups));
 	if (n)
 		memcpy(p->groups, p->user.groups, n * sizeof(*p->groups));
-	json_array_foreach(add, i, word)
-		if (group_of(root_fd, text_of(word), &p->groups[n++], err) < 0)
-			return -1;
+	json_array_foreach(add, i, word) if (group_of(root_fd, text_of(word), &p->groups[n++],
+						      err) < 0) return -1;
 	p->spec.uid = p->user.uid;
 	p->spec.gid = p->user.gid;
 	p->spec.groups = p->groups;
@@ -78,9 +78,7 @@ static size_t words_of(const json_t *list, struct str *v, size_t max)
 {
 	size_t i, n = 0;
 	json_t *word;
-	json_array_foreach(list, i, word)
-		if (n < max)
-			v[n++] = text_of(word);
+	json_array_foreach(list, i, word) if (n < max) v[n++] = text_of(word);
 	return n;
 }
 
@@ -99,7 +97,8 @@ static int set_caps(const json_t *host, struct container_process *p, struct err 
 /* Docker's order: PATH, HOSTNAME, TERM, the image's and the user's over them; HOME last where it is missing. */
 static void set_env(const struct container *k, bool tty, struct container_process *p)
 {
-	const json_t *config = container_section(k, "Config"), *list = json_object_get(config, "Env");
+	const json_t *config = container_section(k, "Config"),
+		     *list = json_object_get(config, "Env");
 	size_t i;
 	json_t *word;
 	_cleanup_free_ char *host = xasprintf("HOSTNAME=%s", p->hostname ? p->hostname : "");
@@ -107,8 +106,7 @@ static void set_env(const struct container *k, bool tty, struct container_proces
 	container_env_set(&p->env, str_c(host));
 	if (tty)
 		container_env_set(&p->env, STR("TERM=xterm"));
-	json_array_foreach(list, i, word)
-		container_env_set(&p->env, text_of(word));
+	json_array_foreach(list, i, word) container_env_set(&p->env, text_of(word));
 }
 
 static void end_env(struct container_process *p)
@@ -126,15 +124,17 @@ static void set_limits(const json_t *host, struct container_process *p)
 	size_t i;
 	json_t *one;
 	p->rlimits = xcalloc(json_array_size(list) + 1, sizeof(*p->rlimits));
-	json_array_foreach(list, i, one) {
+	json_array_foreach(list, i, one)
+	{
 		_cleanup_(err_dropp) struct err *e = NULL;
 		_cleanup_free_ char *word = xasprintf("%.*s=0", STR_ARG(json_get_str(one, "Name")));
 		struct container_ulimit u;
 		struct str name;
 		if (container_ulimit_parse(str_c(word), &u, &name, &e) < 0)
 			continue;
-		p->rlimits[p->spec.n_rlimits++] = (struct runtime_rlimit){ u.resource, (uint64_t)json_get_int(one, "Soft", 0),
-									   (uint64_t)json_get_int(one, "Hard", 0) };
+		p->rlimits[p->spec.n_rlimits++] =
+			(struct runtime_rlimit){ u.resource, (uint64_t)json_get_int(one, "Soft", 0),
+						 (uint64_t)json_get_int(one, "Hard", 0) };
 	}
 	p->spec.rlimits = p->rlimits;
 }
@@ -185,22 +185,26 @@ static void set_argv(const struct container *k, struct container_process *p)
 	json_t *word;
 	p->argv = xcalloc(json_array_size(args) + 2, sizeof(*p->argv));
 	p->argv[0] = json_string_value(json_object_get(k->config, "Path"));
-	json_array_foreach(args, i, word)
-		p->argv[i + 1] = json_string_value(word);
+	json_array_foreach(args, i, word) p->argv[i + 1] = json_string_value(word);
 	set_raw(k, p, json_array_size(args) + 1);
 	p->spec.argv = p->argv;
 }
 
 static int add_etc(const struct container *k, struct container_process *p, struct err **err)
 {
-	static const char *const files[ETC_FILES][2] = { { "etc/hostname", "/etc/hostname" }, { "etc/hosts", "/etc/hosts" },
-							 { "etc/resolv.conf", "/etc/resolv.conf" } };
+	static const char *const files[ETC_FILES][2] = { { "etc/hostname", "/etc/hostname" },
+							 { "etc/hosts", "/etc/hosts" },
+							 { "etc/resolv.conf",
+							   "/etc/resolv.conf" } };
 	for (size_t i = 0; i < ETC_FILES; i++) {
 		int fd = openat(k->dir_fd, files[i][0], O_PATH | O_CLOEXEC | O_NOFOLLOW);
 		if (fd < 0)
 			return err_sys(err, "open '%s' of the container", files[i][0]);
-		p->mounts[p->spec.n_mounts++] =
-			(struct runtime_mount){ .kind = RUNTIME_MOUNT_FILE, .fd = fd, .target = files[i][1], .mode = 0755, .lock_fd = -1 };
+		p->mounts[p->spec.n_mounts++] = (struct runtime_mount){ .kind = RUNTIME_MOUNT_FILE,
+									.fd = fd,
+									.target = files[i][1],
+									.mode = 0755,
+									.lock_fd = -1 };
 	}
 	return 0;
 }
@@ -209,13 +213,22 @@ static int add_tmpfs(const json_t *all, struct container_process *p, struct err 
 {
 	const char *path;
 	json_t *options;
-	json_object_foreach((json_t *)(uintptr_t)all, path, options) {
+	json_object_foreach((json_t *)(uintptr_t)all, path, options)
+	{
 		struct container_tmpfs t;
 		if (container_tmpfs_parse(text_of(options), &t, err) < 0)
 			return -1;
 		p->mounts[p->spec.n_mounts++] = (struct runtime_mount){
-			.kind = RUNTIME_MOUNT_TMPFS, .fd = -1, .target = path, .readonly = t.readonly, .noexec = t.noexec, .nosuid = t.nosuid,
-			.nodev = t.nodev, .size_bytes = t.size_bytes, .mode = (mode_t)t.mode, .lock_fd = -1,
+			.kind = RUNTIME_MOUNT_TMPFS,
+			.fd = -1,
+			.target = path,
+			.readonly = t.readonly,
+			.noexec = t.noexec,
+			.nosuid = t.nosuid,
+			.nodev = t.nodev,
+			.size_bytes = t.size_bytes,
+			.mode = (mode_t)t.mode,
+			.lock_fd = -1,
 		};
 	}
 	return 0;
@@ -236,7 +249,8 @@ static int by_depth(const void *x, const void *y)
 	return da < db ? -1 : da > db ? 1 : strcmp(a->target, b->target);
 }
 
-static int set_mounts(const struct container *k, const json_t *host, struct container_process *p, struct err **err)
+static int set_mounts(const struct container *k, const json_t *host, struct container_process *p,
+		      struct err **err)
 {
 	const json_t *tmpfs = json_object_get(host, "Tmpfs");
 	p->mounts = xcalloc(ETC_FILES + json_object_size(tmpfs), sizeof(*p->mounts));
@@ -253,24 +267,31 @@ static int set_nodes(const json_t *host, struct container_process *p, struct err
 	size_t i;
 	json_t *one;
 	p->nodes = xcalloc(json_array_size(list) + 1, sizeof(*p->nodes));
-	json_array_foreach(list, i, one) {
-		const char *from = json_string_value(json_object_get(one, "PathOnHost")), *to = json_string_value(json_object_get(one, "PathInContainer"));
+	json_array_foreach(list, i, one)
+	{
+		const char *from = json_string_value(json_object_get(one, "PathOnHost")),
+			   *to = json_string_value(json_object_get(one, "PathInContainer"));
 		struct stat st;
 		if (stat(from, &st) < 0)
 			return err_sys(err, "look at device '%s'", from);
-		p->nodes[p->spec.n_nodes++] = (struct runtime_node){ to + strlen("/dev/"), st.st_mode, st.st_uid, st.st_gid, st.st_rdev };
+		p->nodes[p->spec.n_nodes++] =
+			(struct runtime_node){ to + strlen("/dev/"), st.st_mode, st.st_uid,
+					       st.st_gid, st.st_rdev };
 	}
 	p->spec.nodes = p->nodes;
 	return 0;
 }
 
-int container_process_main(const struct container *k, int root_fd, struct container_process *ret, struct err **err)
+int container_process_main(const struct container *k, int root_fd, struct container_process *ret,
+			   struct err **err)
 {
 	struct container_process *p = ret;
-	const json_t *config = container_section(k, "Config"), *host = container_section(k, "HostConfig");
+	const json_t *config = container_section(k, "Config"),
+		     *host = container_section(k, "HostConfig");
 	begin(k, p);
 	struct runtime_spec *s = &p->spec;
-	if (set_user(host, root_fd, json_get_str(config, "User"), p, err) < 0 || set_caps(host, p, err) < 0)
+	if (set_user(host, root_fd, json_get_str(config, "User"), p, err) < 0 ||
+	    set_caps(host, p, err) < 0)
 		return -1;
 	set_argv(k, p);
 	set_env(k, json_get_bool(config, "Tty"), p);
@@ -281,7 +302,8 @@ int container_process_main(const struct container *k, int root_fd, struct contai
 		return -1;
 	s->root_fd = root_fd;
 	s->root_readonly = json_get_bool(host, "ReadonlyRootfs");
-	s->net = str_eq_c(json_get_str(host, "NetworkMode"), "host") ? RUNTIME_NET_HOST : RUNTIME_NET_NONE;
+	s->net = str_eq_c(json_get_str(host, "NetworkMode"), "host") ? RUNTIME_NET_HOST
+								     : RUNTIME_NET_NONE;
 	s->net_sysctls = s->net != RUNTIME_NET_HOST;
 	s->host_pid = str_eq_c(json_get_str(host, "PidMode"), "host");
 	s->hostname = p->hostname;
@@ -295,10 +317,12 @@ int container_process_main(const struct container *k, int root_fd, struct contai
 
 /* ---- exec */
 
-int container_process_exec(const struct container *k, int root_fd, const struct container_exec *x, struct container_process *ret, struct err **err)
+int container_process_exec(const struct container *k, int root_fd, const struct container_exec *x,
+			   struct container_process *ret, struct err **err)
 {
 	struct container_process *p = ret;
-	const json_t *config = container_section(k, "Config"), *host = container_section(k, "HostConfig");
+	const json_t *config = container_section(k, "Config"),
+		     *host = container_section(k, "HostConfig");
 	_cleanup_(json_unrefp) json_t *more = json_array();
 	size_t i;
 	json_t *word;
@@ -311,12 +335,14 @@ int container_process_exec(const struct container *k, int root_fd, const struct 
 	memcpy(p->argv, x->argv.v, x->argv.n * sizeof(*p->argv));
 	p->spec.argv = p->argv;
 	set_env(k, x->tty, p);
-	json_array_foreach(more, i, word)
-		container_env_set(&p->env, text_of(word));
+	json_array_foreach(more, i, word) container_env_set(&p->env, text_of(word));
 	end_env(p);
 	set_dir(x->workdir ? str_c(x->workdir) : json_get_str(config, "WorkingDir"), p);
 	if (p->cwd[0] != '/')
-		return err_set(err, ERR_INVALID, "the working directory '%s' is invalid, it needs to be an absolute path", p->cwd);
+		return err_set(
+			err, ERR_INVALID,
+			"the working directory '%s' is invalid, it needs to be an absolute path",
+			p->cwd);
 	set_limits(host, p);
 	p->spec.terminal.tty = x->tty;
 	p->spec.terminal.open_stdin = x->interactive;

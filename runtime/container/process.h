@@ -17,7 +17,7 @@ struct container_process {
 	struct container_env env;
 	struct runtime_user user;
 	const char **argv;
-	char **raw;                     /* arguments that JSON could not hold */
+	char **raw; /* arguments that JSON could not hold */
 	size_t n_raw;
 	gid_t *groups;
 	struct runtime_mount *mounts;
@@ -27,16 +27,18 @@ struct container_process {
 };
 
 /* pid 1 as it was asked for. root_fd: its root, in which users are looked up. */
-NODISCARD int container_process_main(const struct container *k, int root_fd, struct container_process *ret, struct err **err);
+NODISCARD int container_process_main(const struct container *k, int root_fd,
+				     struct container_process *ret, struct err **err);
 
 struct container_exec {
 	struct container_words argv, env, env_file;
-	const char *user, *workdir;      /* NULL: the container's */
+	const char *user, *workdir; /* NULL: the container's */
 	bool tty, interactive;
 };
 
 /* A further one of a running container. */
-NODISCARD int container_process_exec(const struct container *k, int root_fd, const struct container_exec *x, struct container_process *ret,
+NODISCARD int container_process_exec(const struct container *k, int root_fd,
+				     const struct container_exec *x, struct container_process *ret,
 				     struct err **err);
 
 /* Closes and frees; serves after a failure too. */

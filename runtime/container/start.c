@@ -35,7 +35,9 @@ static void add_list(struct sb *b, const char *head, const json_t *list, bool on
 /* What the options say, and the host's lines of the kinds that they say nothing of. */
 static void make_resolv(const json_t *host, struct sb *b)
 {
-	static const char *const kinds[][2] = { { "nameserver", "Dns" }, { "search", "DnsSearch" }, { "options", "DnsOptions" } };
+	static const char *const kinds[][2] = { { "nameserver", "Dns" },
+						{ "search", "DnsSearch" },
+						{ "options", "DnsOptions" } };
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(sb_releasep) struct sb text = { .max = RESOLV_MAX };
 	bool any = false;
@@ -64,11 +66,14 @@ static void make_hosts(const json_t *host, bool host_network, struct sb *b)
 	size_t i;
 	json_t *word;
 	if (!host_network || io_read_file(AT_FDCWD, "/etc/hosts", b, &e) < 0)
-		sb_add_c(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n"
-			    "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+		sb_add_c(
+			b,
+			"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n"
+			"ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
 	if (b->n && b->p[b->n - 1] != '\n')
 		sb_add_ch(b, '\n');
-	json_array_foreach(list, i, word) {
+	json_array_foreach(list, i, word)
+	{
 		struct str entry = { json_string_value(word), json_string_length(word) }, name, ip;
 		if (str_cut(entry, ':', &name, &ip))
 			sb_printf(b, "%.*s\t%.*s\n", STR_ARG(ip), STR_ARG(name));
@@ -79,18 +84,23 @@ static int write_etc(const struct container *k, struct err **err)
 {
 	const json_t *host = container_section(k, "HostConfig");
 	bool host_network = str_eq_c(json_get_str(host, "NetworkMode"), "host");
-	_cleanup_(sb_releasep) struct sb name = { 0 }, hosts = { .max = RESOLV_MAX }, resolv = { .max = RESOLV_MAX };
-	sb_printf(&name, "%.*s\n", STR_ARG(json_get_str(container_section(k, "Config"), "Hostname")));
+	_cleanup_(sb_releasep) struct sb name = { 0 }, hosts = { .max = RESOLV_MAX },
+					 resolv = { .max = RESOLV_MAX };
+	sb_printf(&name, "%.*s\n",
+		  STR_ARG(json_get_str(container_section(k, "Config"), "Hostname")));
 	make_hosts(host, host_network, &hosts);
 	make_resolv(host, &resolv);
 	const struct {
 		const char *path;
 		const struct sb *text;
-	} files[] = { { "etc/hostname", &name }, { "etc/hosts", &hosts }, { "etc/resolv.conf", &resolv } };
+	} files[] = { { "etc/hostname", &name },
+		      { "etc/hosts", &hosts },
+		      { "etc/resolv.conf", &resolv } };
 	if (mkdirat(k->dir_fd, "etc", 0755) < 0 && errno != EEXIST)
 		return err_sys(err, "make folder 'etc' of the container");
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		if (io_replace_file(k->dir_fd, files[i].path, sb_str(files[i].text), 0644, false, err) < 0)
+		if (io_replace_file(k->dir_fd, files[i].path, sb_str(files[i].text), 0644, false,
+				    err) < 0)
 			return -1;
 	return 0;
 }
@@ -102,26 +112,31 @@ static int mount_root(struct cache *c, const struct container *k, int *ret_fd, s
 	_cleanup_(arena_freep) struct arena *a = arena_new();
 	struct digest id;
 	struct image image;
-	if (digest_parse(json_get_str(k->config, "Image"), &id, err) < 0 || cache_image_get(c, a, &id, &image, err) < 0)
+	if (digest_parse(json_get_str(k->config, "Image"), &id, err) < 0 ||
+	    cache_image_get(c, a, &id, &image, err) < 0)
 		return -1;
 	if (!chain_complete(&image.chain))
-		return err_set(err, ERR_NOT_FOUND, "the image has lost layers: build or pull it again");
+		return err_set(err, ERR_NOT_FOUND,
+			       "the image has lost layers: build or pull it again");
 	return cache_container_mount(c, k->id, &image.chain, ret_fd, err);
 }
 
 /* `cbuild internal reap ID` of the same program and store; argv ends with NULL; nothing where it has been replaced meanwhile. */
-static void make_reap(struct cache *c, const struct container *k, char *exe, size_t size, const char *argv[7])
+static void make_reap(struct cache *c, const struct container *k, char *exe, size_t size,
+		      const char *argv[7])
 {
 	ssize_t n = readlink("/proc/self/exe", exe, size - 1);
 	if (!container_auto_remove(k) || n <= 0)
 		return;
 	exe[n] = 0;
-	const char *const words[] = { exe, "--root", cache_store_root(cache_store_of(c)), "internal", "reap", k->id, NULL };
+	const char *const words[] = { exe,        "--root", cache_store_root(cache_store_of(c)),
+				      "internal", "reap",   k->id,
+				      NULL };
 	memcpy(argv, words, sizeof(words));
 }
 
-static int run_monitor(struct cache *c, struct container *k, struct runtime_monitor_seed **seed, const struct container_process *p, int *ret_conn,
-		       struct err **err)
+static int run_monitor(struct cache *c, struct container *k, struct runtime_monitor_seed **seed,
+		       const struct container_process *p, int *ret_conn, struct err **err)
 {
 	const json_t *config = container_section(k, "Config");
 	struct str stop = json_get_str(config, "StopSignal");
@@ -137,20 +152,24 @@ static int run_monitor(struct cache *c, struct container *k, struct runtime_moni
 		.stop_timeout_ms = json_get_int(config, "StopTimeout", STOP_TIMEOUT_S) * 1000,
 		.reap = argv[0] ? argv : NULL,
 	};
-	if (container_signal_parse(stop.n ? stop : STR("TERM"), &m.stop_signal, err) < 0 || runtime_monitor_listen(k->dir_fd, &listen_fd, err) < 0)
+	if (container_signal_parse(stop.n ? stop : STR("TERM"), &m.stop_signal, err) < 0 ||
+	    runtime_monitor_listen(k->dir_fd, &listen_fd, err) < 0)
 		return -1;
 	m.listen_fd = listen_fd;
 	return runtime_monitor_start(STEAL(*seed), &m, &p->spec, ret_conn, err);
 }
 
-static int start(struct cache *c, struct container *k, const struct container_attach *attach, int *ret_conn, struct err **err)
+static int start(struct cache *c, struct container *k, const struct container_attach *attach,
+		 int *ret_conn, struct err **err)
 {
 	struct runtime_monitor_seed *seed = NULL;
 	struct container_process p = { 0 };
 	_cleanup_close_ int root = -1;
 	if (runtime_monitor_seed(cache_store_short_id(cache_store_of(c)), &seed, err) < 0)
 		return -1;
-	int r = write_etc(k, err) < 0 || mount_root(c, k, &root, err) < 0 ? -1 : container_process_main(k, root, &p, err);
+	int r = write_etc(k, err) < 0 || mount_root(c, k, &root, err) < 0
+		? -1
+		: container_process_main(k, root, &p, err);
 	p.spec.terminal.rows = attach->rows;
 	p.spec.terminal.cols = attach->cols;
 	p.spec.terminal.streams = attach->streams;
@@ -161,7 +180,8 @@ static int start(struct cache *c, struct container *k, const struct container_at
 	return r;
 }
 
-int container_start(struct cache *c, struct container *k, const struct container_attach *attach, int *ret_conn, struct err **err)
+int container_start(struct cache *c, struct container *k, const struct container_attach *attach,
+		    int *ret_conn, struct err **err)
 {
 	if (start(c, k, attach, ret_conn, err) < 0) {
 		/* What was made for it goes; the reason is what is told. */

@@ -30,13 +30,16 @@ int container_read_state(struct container *k, struct err **err)
 	_cleanup_(json_unrefp) json_t *j = json_parse(sb_str(&text), "state.json", err);
 	if (!j)
 		return -1;
-	struct container_state s = { .pid = (int)json_get_int(j, "pid", 0), .exit = (int)json_get_int(j, "exit", 0), .oom = json_get_bool(j, "oom") };
+	struct container_state s = { .pid = (int)json_get_int(j, "pid", 0),
+				     .exit = (int)json_get_int(j, "exit", 0),
+				     .oom = json_get_bool(j, "oom") };
 	struct str status = json_get_str(j, "status");
 	size_t i = 0;
 	while (i < ARRAY_SIZE(statuses) && !str_eq_c(status, statuses[i]))
 		i++;
 	if (i == ARRAY_SIZE(statuses))
-		return err_set(err, ERR_INVALID, "read state.json of container %.12s: no status", k->id);
+		return err_set(err, ERR_INVALID, "read state.json of container %.12s: no status",
+			       k->id);
 	s.status = (enum container_status)i;
 	s.error = str_dup(json_get_str(j, "error"));
 	s.started = str_dup(json_get_str(j, "started"));
@@ -46,7 +49,8 @@ int container_read_state(struct container *k, struct err **err)
 	return 0;
 }
 
-int container_write_state(struct container *k, enum container_status status, int exit, const char *error, struct err **err)
+int container_write_state(struct container *k, enum container_status status, int exit,
+			  const char *error, struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb text = { 0 };
 	_cleanup_(json_unrefp) json_t *j = json_object();
@@ -57,9 +61,12 @@ int container_write_state(struct container *k, enum container_status status, int
 	json_put(j, "oom", json_boolean(k->state.oom));
 	json_put(j, "error", json_text(str_c(error)));
 	json_put_str(j, "started", str_c(k->state.started ? k->state.started : ""));
-	json_put_str(j, "finished", str_c(status == CONTAINER_EXITED ? clock_text(clock_real_ns(), now) : ""));
+	json_put_str(j, "finished",
+		     str_c(status == CONTAINER_EXITED ? clock_text(clock_real_ns(), now) : ""));
 	json_print(j, &text);
-	return io_replace_file(k->dir_fd, "state.json", sb_str(&text), 0600, false, err) < 0 ? -1 : container_read_state(k, err);
+	return io_replace_file(k->dir_fd, "state.json", sb_str(&text), 0600, false, err) < 0
+		? -1
+		: container_read_state(k, err);
 }
 
 /* Whether what the record names was started in an earlier life of the machine. */
@@ -67,8 +74,9 @@ static bool of_another_boot(const struct runtime_record *r)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(sb_releasep) struct sb boot = { .max = 64 };
-	return r->boot && io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &boot, &e) == 0 &&
-	       !str_eq(str_trim(sb_str(&boot), "\n"), str_c(r->boot));
+	return r->boot &&
+		io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &boot, &e) == 0 &&
+		!str_eq(str_trim(sb_str(&boot), "\n"), str_c(r->boot));
 }
 
 int container_settle(struct container *k, struct err **err)
@@ -88,5 +96,7 @@ int container_settle(struct container *k, struct err **err)
 		if (!e && runtime_record_bury(k->dir_fd, "record", BURY_MS, err) < 0)
 			return err_wrap(err, "end what is left of container %.12s", k->id);
 	}
-	return k->state.status == CONTAINER_RUNNING ? container_write_state(k, CONTAINER_EXITED, ended, "", err) : 0;
+	return k->state.status == CONTAINER_RUNNING
+		? container_write_state(k, CONTAINER_EXITED, ended, "", err)
+		: 0;
 }

@@ -17,12 +17,15 @@ static const struct {
 	const char *name;
 	int number;
 } signals[] = {
-	{ "ABRT", SIGABRT }, { "ALRM", SIGALRM }, { "BUS", SIGBUS },   { "CHLD", SIGCHLD }, { "CLD", SIGCHLD },	  { "CONT", SIGCONT },
-	{ "FPE", SIGFPE },   { "HUP", SIGHUP },	  { "ILL", SIGILL },   { "INT", SIGINT },   { "IO", SIGIO },	  { "IOT", SIGIOT },
-	{ "KILL", SIGKILL }, { "PIPE", SIGPIPE }, { "POLL", SIGPOLL }, { "PROF", SIGPROF }, { "PWR", SIGPWR },	  { "QUIT", SIGQUIT },
-	{ "SEGV", SIGSEGV }, { "STKFLT", SIGSTKFLT }, { "STOP", SIGSTOP }, { "SYS", SIGSYS }, { "TERM", SIGTERM }, { "TRAP", SIGTRAP },
-	{ "TSTP", SIGTSTP }, { "TTIN", SIGTTIN }, { "TTOU", SIGTTOU }, { "URG", SIGURG },   { "USR1", SIGUSR1 },  { "USR2", SIGUSR2 },
-	{ "VTALRM", SIGVTALRM }, { "WINCH", SIGWINCH }, { "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ }, { "RTMIN", 34 }, { "RTMAX", 64 },
+	{ "ABRT", SIGABRT }, { "ALRM", SIGALRM }, { "BUS", SIGBUS },       { "CHLD", SIGCHLD },
+	{ "CLD", SIGCHLD },  { "CONT", SIGCONT }, { "FPE", SIGFPE },       { "HUP", SIGHUP },
+	{ "ILL", SIGILL },   { "INT", SIGINT },   { "IO", SIGIO },         { "IOT", SIGIOT },
+	{ "KILL", SIGKILL }, { "PIPE", SIGPIPE }, { "POLL", SIGPOLL },     { "PROF", SIGPROF },
+	{ "PWR", SIGPWR },   { "QUIT", SIGQUIT }, { "SEGV", SIGSEGV },     { "STKFLT", SIGSTKFLT },
+	{ "STOP", SIGSTOP }, { "SYS", SIGSYS },   { "TERM", SIGTERM },     { "TRAP", SIGTRAP },
+	{ "TSTP", SIGTSTP }, { "TTIN", SIGTTIN }, { "TTOU", SIGTTOU },     { "URG", SIGURG },
+	{ "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "VTALRM", SIGVTALRM }, { "WINCH", SIGWINCH },
+	{ "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ }, { "RTMIN", 34 },         { "RTMAX", 64 },
 };
 
 int container_signal_parse(struct str text, int *ret, struct err **err)
@@ -34,13 +37,16 @@ int container_signal_parse(struct str text, int *ret, struct err **err)
 		return 0;
 	}
 	err_drop(&e);
-	struct str name = text.n > 3 && str_ieq(str_sub(text, 0, 3), STR("SIG")) ? str_sub(text, 3, text.n) : text;
+	struct str name = text.n > 3 && str_ieq(str_sub(text, 0, 3), STR("SIG"))
+		? str_sub(text, 3, text.n)
+		: text;
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		if (str_ieq(name, str_c(signals[i].name))) {
 			*ret = signals[i].number;
 			return 0;
 		}
-	bool up = name.n > 6 && str_ieq(str_sub(name, 0, 6), STR("RTMIN+")), down = name.n > 6 && str_ieq(str_sub(name, 0, 6), STR("RTMAX-"));
+	bool up = name.n > 6 && str_ieq(str_sub(name, 0, 6), STR("RTMIN+")),
+	     down = name.n > 6 && str_ieq(str_sub(name, 0, 6), STR("RTMAX-"));
 	if ((up || down) && str_int(str_sub(name, 6, name.n), 0, up ? 15 : 14, &n, &e) == 0) {
 		*ret = up ? 34 + (int)n : 64 - (int)n;
 		return 0;
@@ -57,16 +63,20 @@ int container_size_parse(struct str text, int64_t *ret, struct err **err)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct str digits = text;
 	int shift = 0;
-	if (digits.n > 1 && str_lower(digits.p[digits.n - 1]) == 'b' && memchr(units + 1, str_lower(digits.p[digits.n - 2]), sizeof(units) - 2))
+	if (digits.n > 1 && str_lower(digits.p[digits.n - 1]) == 'b' &&
+	    memchr(units + 1, str_lower(digits.p[digits.n - 2]), sizeof(units) - 2))
 		digits.n--;
-	const char *unit = digits.n ? memchr(units, str_lower(digits.p[digits.n - 1]), sizeof(units) - 1) : NULL;
+	const char *unit = digits.n
+		? memchr(units, str_lower(digits.p[digits.n - 1]), sizeof(units) - 1)
+		: NULL;
 	if (unit) {
 		shift = (int)(unit - units) * 10;
 		digits.n--;
 	}
 	int64_t n;
 	if (str_int(digits, 0, INT64_MAX >> shift, &n, &e) < 0)
-		return err_set(err, ERR_INVALID, "invalid size: '%.*s'", STR_ARG(str_sub(text, 0, 32)));
+		return err_set(err, ERR_INVALID, "invalid size: '%.*s'",
+			       STR_ARG(str_sub(text, 0, 32)));
 	*ret = n << shift;
 	return 0;
 }
@@ -133,9 +143,14 @@ static int env_line(struct str line, const char *path, json_t *list, struct err 
 		return 0;
 	struct str name = env_name(line);
 	if (!name.n)
-		return err_set(err, ERR_INVALID, "poorly formatted environment: no variable name on line '%.*s' of '%s'", STR_ARG(line), path);
+		return err_set(
+			err, ERR_INVALID,
+			"poorly formatted environment: no variable name on line '%.*s' of '%s'",
+			STR_ARG(line), path);
 	if (str_find(name, ' ', 0) != SIZE_MAX || str_find(name, '\t', 0) != SIZE_MAX)
-		return err_set(err, ERR_INVALID, "poorly formatted environment: variable '%.*s' contains whitespaces", STR_ARG(name));
+		return err_set(err, ERR_INVALID,
+			       "poorly formatted environment: variable '%.*s' contains whitespaces",
+			       STR_ARG(name));
 	if (name.n < line.n) {
 		json_push(list, json_text(line));
 		return 0;
@@ -167,7 +182,8 @@ static int env_file(const char *path, json_t *list, struct err **err)
 	return 0;
 }
 
-int container_env_options(const struct container_words *env, const struct container_words *files, json_t *list, struct err **err)
+int container_env_options(const struct container_words *env, const struct container_words *files,
+			  json_t *list, struct err **err)
 {
 	for (size_t i = 0; i < files->n; i++)
 		if (env_file(files->v[i], list, err) < 0)
@@ -175,7 +191,8 @@ int container_env_options(const struct container_words *env, const struct contai
 	for (size_t i = 0; i < env->n; i++) {
 		struct str word = str_c(env->v[i]);
 		if (!env_name(word).n)
-			return err_set(err, ERR_INVALID, "invalid environment variable: %s", env->v[i]);
+			return err_set(err, ERR_INVALID, "invalid environment variable: %s",
+				       env->v[i]);
 		const char *value = strchr(env->v[i], '=') ? NULL : getenv(env->v[i]);
 		_cleanup_free_ char *own = value ? xasprintf("%s=%s", env->v[i], value) : NULL;
 		json_push(list, json_text(own ? str_c(own) : word));
@@ -189,10 +206,14 @@ static const struct {
 	const char *name;
 	int resource;
 } limits[] = {
-	{ "core", RLIMIT_CORE },     { "cpu", RLIMIT_CPU },	  { "data", RLIMIT_DATA },     { "fsize", RLIMIT_FSIZE },
-	{ "locks", RLIMIT_LOCKS },   { "memlock", RLIMIT_MEMLOCK }, { "msgqueue", RLIMIT_MSGQUEUE }, { "nice", RLIMIT_NICE },
-	{ "nofile", RLIMIT_NOFILE }, { "nproc", RLIMIT_NPROC },   { "rss", RLIMIT_RSS },       { "rtprio", RLIMIT_RTPRIO },
-	{ "rttime", RLIMIT_RTTIME }, { "sigpending", RLIMIT_SIGPENDING }, { "stack", RLIMIT_STACK },
+	{ "core", RLIMIT_CORE },         { "cpu", RLIMIT_CPU },
+	{ "data", RLIMIT_DATA },         { "fsize", RLIMIT_FSIZE },
+	{ "locks", RLIMIT_LOCKS },       { "memlock", RLIMIT_MEMLOCK },
+	{ "msgqueue", RLIMIT_MSGQUEUE }, { "nice", RLIMIT_NICE },
+	{ "nofile", RLIMIT_NOFILE },     { "nproc", RLIMIT_NPROC },
+	{ "rss", RLIMIT_RSS },           { "rtprio", RLIMIT_RTPRIO },
+	{ "rttime", RLIMIT_RTTIME },     { "sigpending", RLIMIT_SIGPENDING },
+	{ "stack", RLIMIT_STACK },
 };
 
 static int limit_value(struct str text, uint64_t *ret, struct err **err)
@@ -208,7 +229,8 @@ static int limit_value(struct str text, uint64_t *ret, struct err **err)
 	return 0;
 }
 
-int container_ulimit_parse(struct str text, struct container_ulimit *ret, struct str *ret_name, struct err **err)
+int container_ulimit_parse(struct str text, struct container_ulimit *ret, struct str *ret_name,
+			   struct err **err)
 {
 	struct str name, soft, hard;
 	_cleanup_(err_dropp) struct err *e = NULL;
@@ -225,7 +247,9 @@ int container_ulimit_parse(struct str text, struct container_ulimit *ret, struct
 	if (limit_value(soft, &u.soft, &e) < 0 || limit_value(hard, &u.hard, &e) < 0)
 		return err_set(err, ERR_INVALID, "invalid ulimit argument: %.*s", STR_ARG(text));
 	if (u.soft > u.hard)
-		return err_set(err, ERR_INVALID, "ulimit soft limit must be less than or equal to hard limit: %.*s", STR_ARG(text));
+		return err_set(err, ERR_INVALID,
+			       "ulimit soft limit must be less than or equal to hard limit: %.*s",
+			       STR_ARG(text));
 	u.resource = limits[i].resource;
 	*ret = u;
 	*ret_name = name;
@@ -238,8 +262,10 @@ int container_tmpfs_parse(struct str options, struct container_tmpfs *ret, struc
 	const struct {
 		const char *name;
 		bool *flag, value;
-	} flags[] = { { "ro", &t.readonly, true }, { "rw", &t.readonly, false },   { "noexec", &t.noexec, true }, { "exec", &t.noexec, false },
-		      { "nosuid", &t.nosuid, true }, { "suid", &t.nosuid, false }, { "nodev", &t.nodev, true },	  { "dev", &t.nodev, false } };
+	} flags[] = { { "ro", &t.readonly, true },   { "rw", &t.readonly, false },
+		      { "noexec", &t.noexec, true }, { "exec", &t.noexec, false },
+		      { "nosuid", &t.nosuid, true }, { "suid", &t.nosuid, false },
+		      { "nodev", &t.nodev, true },   { "dev", &t.nodev, false } };
 	while (options.n) {
 		struct str one = options;
 		if (!str_cut(options, ',', &one, &options))
@@ -257,10 +283,12 @@ int container_tmpfs_parse(struct str options, struct container_tmpfs *ret, struc
 			char *end;
 			unsigned long mode = strtoul(digits, &end, 8);
 			if (!*digits || *end || mode > 07777)
-				return err_set(err, ERR_INVALID, "invalid tmpfs option %.*s", STR_ARG(one));
+				return err_set(err, ERR_INVALID, "invalid tmpfs option %.*s",
+					       STR_ARG(one));
 			t.mode = (unsigned)mode;
 		} else {
-			return err_set(err, ERR_INVALID, "invalid tmpfs option [\"%.*s\"]", STR_ARG(one));
+			return err_set(err, ERR_INVALID, "invalid tmpfs option [\"%.*s\"]",
+				       STR_ARG(one));
 		}
 	}
 	*ret = t;

@@ -21,10 +21,11 @@
 #include "runtime/helper/sys.h"
 
 enum {
-	READ_SIZE = PROTO_INLINE - 16,   /* with the stream's number it is one message */
-	DRAIN_MAX = 1024 * 1024,         /* what is read after the end of a process whose pipe others hold */
+	READ_SIZE = PROTO_INLINE - 16, /* with the stream's number it is one message */
+	DRAIN_MAX =
+		1024 * 1024, /* what is read after the end of a process whose pipe others hold */
 	PIPE_SIZE = 256 * 1024,
-	LINGER_MS = 10 * 1000,           /* for clients that are slow to take the end */
+	LINGER_MS = 10 * 1000, /* for clients that are slow to take the end */
 	RETRY_MS = 2,
 	SETTLE_MS = 250,
 	RMDIR_TRIES = 8,
@@ -54,15 +55,18 @@ static void write_state(struct monitor *m, const char *status)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(sb_releasep) struct sb b = { 0 };
 	char text[CLOCK_TEXT];
-	sb_printf(&b, "{\"status\":\"%s\",\"pid\":%d,\"exit\":%d,\"oom\":%s,\"error\":\"", status, m->main && !m->main->exited ? m->main->number : 0,
-		  m->exit.status, m->exit.oom ? "true" : "false");
+	sb_printf(&b, "{\"status\":\"%s\",\"pid\":%d,\"exit\":%d,\"oom\":%s,\"error\":\"", status,
+		  m->main && !m->main->exited ? m->main->number : 0, m->exit.status,
+		  m->exit.oom ? "true" : "false");
 	for (const char *p = m->error ? m->error : ""; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == '"' || *p == '\\')
 			sb_printf(&b, "\\u%04x", (unsigned char)*p);
 		else
 			sb_add_ch(&b, *p);
-	sb_printf(&b, "\",\"started\":\"%s\"", m->started_ns ? clock_text(m->started_ns, text) : "");
-	sb_printf(&b, ",\"finished\":\"%s\"}\n", m->finished ? clock_text(clock_real_ns(), text) : "");
+	sb_printf(&b, "\",\"started\":\"%s\"",
+		  m->started_ns ? clock_text(m->started_ns, text) : "");
+	sb_printf(&b, ",\"finished\":\"%s\"}\n",
+		  m->finished ? clock_text(clock_real_ns(), text) : "");
 	/* Where the disk is full the lock and the record tell the rest. */
 	if (io_replace_file(m->dir_fd, "state.json", sb_str(&b), 0600, false, &e) < 0)
 		return;
@@ -91,7 +95,8 @@ static ssize_t pump(struct monitor *m, struct monitor_proc *p, int i)
 	memcpy(buf, &stream, sizeof(stream));
 	if (p == m->main)
 		monitor_log_write(&m->log, i + 1, buf + sizeof(stream), (size_t)n, clock_real_ns());
-	monitor_send_all(m, p, i ? PROTO_STREAM_ERR : PROTO_STREAM_OUT, PROTO_OUTPUT, (struct str){ buf, sizeof(stream) + (size_t)n });
+	monitor_send_all(m, p, i ? PROTO_STREAM_ERR : PROTO_STREAM_OUT, PROTO_OUTPUT,
+			 (struct str){ buf, sizeof(stream) + (size_t)n });
 	return n;
 }
 
@@ -112,7 +117,8 @@ static void drain_output(struct monitor *m, struct monitor_proc *p)
 {
 	for (int i = 0; i < 2; i++) {
 		ssize_t n;
-		for (ssize_t all = 0; p->out[i].fd >= 0 && all < DRAIN_MAX && (n = pump(m, p, i)) > 0;)
+		for (ssize_t all = 0;
+		     p->out[i].fd >= 0 && all < DRAIN_MAX && (n = pump(m, p, i)) > 0;)
 			all += n;
 	}
 }
@@ -227,7 +233,8 @@ static void on_end(struct monitor *m, void *owner, uint32_t events)
 }
 
 /* Pipes for what is no terminal: the child's ends go into the message, after what came with it. */
-static int make_pipes(struct monitor_proc *p, struct proto_run *r, struct proto_message *msg, struct err **err)
+static int make_pipes(struct monitor_proc *p, struct proto_run *r, struct proto_message *msg,
+		      struct err **err)
 {
 	for (int i = 0; i < 3; i++) {
 		int pair[2], ours = i ? 0 : 1;
@@ -250,9 +257,12 @@ static int make_pipes(struct monitor_proc *p, struct proto_run *r, struct proto_
 }
 
 /* Our children get the container's pid namespace for the time of one clone. */
-static int clone_proc(struct monitor *m, struct monitor_proc *p, struct proto_run *r, struct proto_message *msg, int answer_fd, struct err **err)
+static int clone_proc(struct monitor *m, struct monitor_proc *p, struct proto_run *r,
+		      struct proto_message *msg, int answer_fd, struct err **err)
 {
-	struct child c = { m->nest, r, msg, m->cgroup_fd, answer_fd, p->exec ? m->main->pid.fd : -1 };
+	struct child c = {
+		m->nest, r, msg, m->cgroup_fd, answer_fd, p->exec ? m->main->pid.fd : -1
+	};
 	if (p->exec && setns(m->main->pid.fd, CLONE_NEWPID) < 0)
 		return err_set(err, ERR_NOT_FOUND, "the container is not running");
 	int pid = child_clone(&c, &p->pid.fd, err);
@@ -261,7 +271,8 @@ static int clone_proc(struct monitor *m, struct monitor_proc *p, struct proto_ru
 	return pid;
 }
 
-int monitor_start(struct monitor *m, struct proto_run *r, struct proto_message *msg, struct monitor_client *client, struct err **err)
+int monitor_start(struct monitor *m, struct proto_run *r, struct proto_message *msg,
+		  struct monitor_client *client, struct err **err)
 {
 	int pair[2];
 	if (r->flags & PROTO_JOIN && (!m->main || m->main->exited || !m->main->ready))
@@ -311,7 +322,9 @@ void monitor_stop(struct monitor *m, uint32_t sig, int64_t timeout_ms)
 	if (!m->main || m->main->exited || !sig || sig > 64)
 		return;
 	sys_pidfd_send_signal(m->main->pid.fd, (int)sig);
-	int64_t at = timeout_ms < 0 || timeout_ms > INT64_MAX / 2000000 ? INT64_MAX : clock_mono_ns() + timeout_ms * 1000000;
+	int64_t at = timeout_ms < 0 || timeout_ms > INT64_MAX / 2000000
+		? INT64_MAX
+		: clock_mono_ns() + timeout_ms * 1000000;
 	if (at < m->kill_at_ns)
 		m->kill_at_ns = at;
 }
@@ -321,7 +334,8 @@ static void on_signal(struct monitor *m, void *owner, uint32_t events)
 	struct signalfd_siginfo info;
 	(void)owner;
 	(void)events;
-	if (read(m->signals.fd, &info, sizeof(info)) == (ssize_t)sizeof(info) && info.ssi_signo == SIGTERM)
+	if (read(m->signals.fd, &info, sizeof(info)) == (ssize_t)sizeof(info) &&
+	    info.ssi_signo == SIGTERM)
 		monitor_stop(m, m->stop_signal, m->stop_timeout_ms);
 }
 
@@ -329,9 +343,11 @@ static void on_signal(struct monitor *m, void *owner, uint32_t events)
 
 static bool cgroup_empty(const struct monitor *m)
 {
-	_cleanup_close_ int fd = m->cgroup_fd < 0 ? -1 : openat(m->cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		m->cgroup_fd < 0 ? -1 : openat(m->cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
 	char text[128] = "";
-	return fd < 0 || io_read_full(fd, text, sizeof(text) - 1) <= 0 || !strstr(text, "populated 1");
+	return fd < 0 || io_read_full(fd, text, sizeof(text) - 1) <= 0 ||
+		!strstr(text, "populated 1");
 }
 
 static bool client_reaps(const struct monitor *m)
@@ -352,7 +368,8 @@ static void start_reap(struct monitor *m)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (setns(m->host_fd, CLONE_NEWNS) < 0 || chdir("/") < 0 || dup2(m->lock_fd, PROTO_SOCKET) < 0)
+	if (setns(m->host_fd, CLONE_NEWNS) < 0 || chdir("/") < 0 ||
+	    dup2(m->lock_fd, PROTO_SOCKET) < 0)
 		_exit(1);
 	close_range(PROTO_SOCKET + 1, ~0U, 0);
 	fcntl(PROTO_SOCKET, F_SETFD, 0);
@@ -375,7 +392,9 @@ static void finish(struct monitor *m)
 	struct monitor_proc *p = m->main;
 	m->exit = p->exit;
 	if (p->failed) {
-		m->exit.status = p->failed->status >= 125 && p->failed->status <= 255 ? p->failed->status : 128;
+		m->exit.status = p->failed->status >= 125 && p->failed->status <= 255
+			? p->failed->status
+			: 128;
 		m->error = xstrdup(p->failed->msg);
 	}
 	monitor_log_flush(&m->log, clock_real_ns());
@@ -393,7 +412,8 @@ static void finish(struct monitor *m)
 /* Whether nothing of the container runs any more. */
 static bool all_gone(const struct monitor *m)
 {
-	return m->main && m->main->exited && m->procs == m->main && !m->main->next && cgroup_empty(m);
+	return m->main && m->main->exited && m->procs == m->main && !m->main->next &&
+		cgroup_empty(m);
 }
 
 static int timeout_ms(const struct monitor *m)
@@ -460,7 +480,8 @@ static int open_watches(struct monitor *m, struct err **err)
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	sigprocmask(SIG_BLOCK, &term, NULL);
-	m->signals = (struct monitor_watch){ signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK), 0, on_signal, NULL };
+	m->signals = (struct monitor_watch){ signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK), 0,
+					     on_signal, NULL };
 	if (m->signals.fd < 0)
 		return err_sys(err, "watch the container");
 	monitor_watch(m, &m->signals, EPOLLIN);
@@ -471,7 +492,8 @@ static int open_watches(struct monitor *m, struct err **err)
 }
 
 /* A session keyring for this container alone. Our own groups come later: see move_home(). */
-static int settle(struct monitor *m, const struct proto_monitor *q, struct proto_message *msg, struct err **err)
+static int settle(struct monitor *m, const struct proto_monitor *q, struct proto_message *msg,
+		  struct err **err)
 {
 	char ring[96];
 	for (size_t i = 0; i < ARRAY_SIZE(q->group_fds); i++)
@@ -479,7 +501,8 @@ static int settle(struct monitor *m, const struct proto_monitor *q, struct proto
 	m->settle_at_ns = clock_mono_ns() + SETTLE_MS * INT64_C(1000000);
 	snprintf(ring, sizeof(ring), "_ses.%.64s", m->id);
 	if (sys_join_session_keyring(ring) < 0 && errno != ENOSYS)
-		return err_sys(err, "make a session keyring"), err_hint(err, "see /proc/sys/kernel/keys/root_maxkeys");
+		return err_sys(err, "make a session keyring"),
+		       err_hint(err, "see /proc/sys/kernel/keys/root_maxkeys");
 	prctl(PR_SET_NAME, "cbuild-monitor");
 	return 0;
 }
@@ -495,13 +518,15 @@ static char **copy_words(char *const *v)
 	return copy;
 }
 
-static int begin(struct monitor *m, struct proto_message *msg, struct monitor_client *first, struct proto_monitor *q, struct err **err)
+static int begin(struct monitor *m, struct proto_message *msg, struct monitor_client *first,
+		 struct proto_monitor *q, struct err **err)
 {
 	if (strchr(q->run.cgroup_name, '/') || q->run.flags & PROTO_JOIN)
 		return err_set(err, ERR_INVALID, "a malformed request for a container");
 	m->dir_fd = child_take_fd(msg, q->dir_fd);
 	m->lock_fd = child_take_fd(msg, q->lock_fd);
-	m->listen = (struct monitor_watch){ child_take_fd(msg, q->listen_fd), 0, monitor_accept, NULL };
+	m->listen =
+		(struct monitor_watch){ child_take_fd(msg, q->listen_fd), 0, monitor_accept, NULL };
 	m->host_fd = child_take_fd(msg, q->host_fd);
 	m->record_fd = child_take_fd(msg, q->run.record_fd);
 	m->cgroup_fd = child_take_fd(msg, q->run.cgroup_fd);
@@ -514,7 +539,8 @@ static int begin(struct monitor *m, struct proto_message *msg, struct monitor_cl
 	m->stop_timeout_ms = q->stop_timeout_ms;
 	if (open_watches(m, err) < 0 || settle(m, q, msg, err) < 0)
 		return -1;
-	m->log.fd = openat(m->dir_fd, "log.json", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	m->log.fd = openat(m->dir_fd, "log.json",
+			   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (m->log.fd < 0)
 		return err_sys(err, "open the container's log");
 	if (monitor_start(m, &q->run, msg, first, err) < 0)
@@ -525,7 +551,11 @@ static int begin(struct monitor *m, struct proto_message *msg, struct monitor_cl
 
 _Noreturn void monitor_main(const struct nest *n, int parent_fd, struct proto_message *msg)
 {
-	struct monitor m = { .nest = n, .parent_fd = parent_fd, .kill_at_ns = INT64_MAX, .log.fd = -1, .record_fd = -1 };
+	struct monitor m = { .nest = n,
+			     .parent_fd = parent_fd,
+			     .kill_at_ns = INT64_MAX,
+			     .log.fd = -1,
+			     .record_fd = -1 };
 	struct proto_monitor q;
 	struct err *e = NULL;
 	int r = proto_monitor_get(msg, &q, &e);

@@ -43,7 +43,8 @@ struct monitor_watch {
 /* A process of the container. */
 struct monitor_proc {
 	struct monitor_proc *next;
-	struct monitor_watch pid, answer, out[2], in;   /* fds: pidfd; its errors; stdout and stderr or the terminal's master; stdin */
+	struct monitor_watch pid, answer, out[2],
+		in; /* fds: pidfd; its errors; stdout and stderr or the terminal's master; stdin */
 	int number;
 	bool tty, exec, once, ready, exited, input_ended;
 	struct proto_exit exit;
@@ -56,21 +57,22 @@ struct monitor_client {
 	struct monitor_proc *proc;
 	uint32_t streams;
 	bool dead, dropped, input_ended;
-	char *input;                 /* PROTO_WINDOW bytes, made with the first input */
+	char *input; /* PROTO_WINDOW bytes, made with the first input */
 	size_t in_from, in_n;
-	int spool_fd;                /* what it has not taken yet; -1: nothing */
+	int spool_fd; /* what it has not taken yet; -1: nothing */
 	uint64_t spool_from, spool_to;
 };
 
 struct monitor {
 	const struct nest *nest;
-	int epoll, dir_fd, lock_fd, host_fd, parent_fd, cgroup_fd, record_fd, pidns_fd, group_fds[2];
+	int epoll, dir_fd, lock_fd, host_fd, parent_fd, cgroup_fd, record_fd, pidns_fd,
+		group_fds[2];
 	struct monitor_watch listen, signals;
 	char *id, *cgroup_name, *idle, **reap;
 	bool watch_oom, finished;
 	uint32_t stop_signal;
 	int64_t stop_timeout_ms;
-	int64_t kill_at_ns;          /* CLOCK_MONOTONIC; INT64_MAX: never */
+	int64_t kill_at_ns;   /* CLOCK_MONOTONIC; INT64_MAX: never */
 	int64_t settle_at_ns; /* when it moves to its own groups; INT64_MAX: it has */
 	int64_t started_ns, until_ns;
 	struct monitor_proc *procs, *main;
@@ -90,8 +92,8 @@ void monitor_watch(struct monitor *m, struct monitor_watch *w, uint32_t events);
 void monitor_unwatch(struct monitor *m, struct monitor_watch *w);
 
 /* Starts a process that `client` takes part in. Fails as stage1 cannot: what goes wrong later comes as PROTO_ERROR. */
-NODISCARD int monitor_start(struct monitor *m, struct proto_run *r, struct proto_message *message, struct monitor_client *client,
-			    struct err **err);
+NODISCARD int monitor_start(struct monitor *m, struct proto_run *r, struct proto_message *message,
+			    struct monitor_client *client, struct err **err);
 
 /* A signal to pid 1, and the time after which it is killed (-1: never). */
 void monitor_stop(struct monitor *m, uint32_t signal, int64_t timeout_ms);
@@ -101,9 +103,11 @@ struct monitor_client *monitor_client_new(struct monitor *m, int fd);
 /* Accepts on attach.sock. */
 void monitor_accept(struct monitor *m, void *owner, uint32_t events);
 /* Sends a message, now or when the client takes it. */
-void monitor_send(struct monitor *m, struct monitor_client *c, enum proto_kind kind, struct str body);
+void monitor_send(struct monitor *m, struct monitor_client *c, enum proto_kind kind,
+		  struct str body);
 /* To all clients of a process (and only those of `stream`, unless 0). */
-void monitor_send_all(struct monitor *m, const struct monitor_proc *p, uint32_t stream, enum proto_kind kind, struct str body);
+void monitor_send_all(struct monitor *m, const struct monitor_proc *p, uint32_t stream,
+		      enum proto_kind kind, struct str body);
 /* Gives what clients have sent to stdin. */
 void monitor_feed(struct monitor *m, void *proc, uint32_t events);
 /* Closes those that are gone; true when one of the others still waits for something that was sent. */

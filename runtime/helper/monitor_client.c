@@ -24,7 +24,8 @@ struct spooled {
 /* ---- to the client */
 
 /* Puts a message behind those that wait. False where it cannot be kept. */
-static bool spool(struct monitor *m, struct monitor_client *c, enum proto_kind kind, struct str body)
+static bool spool(struct monitor *m, struct monitor_client *c, enum proto_kind kind,
+		  struct str body)
 {
 	struct spooled h = { kind, (uint32_t)body.n };
 	if (c->spool_fd < 0) {
@@ -35,13 +36,15 @@ static bool spool(struct monitor *m, struct monitor_client *c, enum proto_kind k
 		monitor_watch(m, &c->watch, EPOLLIN | EPOLLOUT);
 	}
 	if (pwrite(c->spool_fd, &h, sizeof(h), (off_t)c->spool_to) != (ssize_t)sizeof(h) ||
-	    pwrite(c->spool_fd, body.p, body.n, (off_t)(c->spool_to + sizeof(h))) != (ssize_t)body.n)
+	    pwrite(c->spool_fd, body.p, body.n, (off_t)(c->spool_to + sizeof(h))) !=
+		    (ssize_t)body.n)
 		return false;
 	c->spool_to += sizeof(h) + body.n;
 	return true;
 }
 
-void monitor_send(struct monitor *m, struct monitor_client *c, enum proto_kind kind, struct str body)
+void monitor_send(struct monitor *m, struct monitor_client *c, enum proto_kind kind,
+		  struct str body)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (c->dead || (c->dropped && kind == PROTO_OUTPUT))
@@ -66,7 +69,8 @@ void monitor_send(struct monitor *m, struct monitor_client *c, enum proto_kind k
 	}
 }
 
-void monitor_send_all(struct monitor *m, const struct monitor_proc *p, uint32_t stream, enum proto_kind kind, struct str body)
+void monitor_send_all(struct monitor *m, const struct monitor_proc *p, uint32_t stream,
+		      enum proto_kind kind, struct str body)
 {
 	for (struct monitor_client *c = m->clients; c; c = c->next)
 		if (c->proc == p && (!stream || c->streams & stream))
@@ -80,12 +84,15 @@ static void drain(struct monitor *m, struct monitor_client *c)
 	while (c->spool_from < c->spool_to) {
 		_cleanup_(err_dropp) struct err *e = NULL;
 		struct spooled h;
-		if (pread(c->spool_fd, &h, sizeof(h), (off_t)c->spool_from) != (ssize_t)sizeof(h) || h.size > sizeof(body) ||
-		    pread(c->spool_fd, body, h.size, (off_t)(c->spool_from + sizeof(h))) != (ssize_t)h.size) {
+		if (pread(c->spool_fd, &h, sizeof(h), (off_t)c->spool_from) != (ssize_t)sizeof(h) ||
+		    h.size > sizeof(body) ||
+		    pread(c->spool_fd, body, h.size, (off_t)(c->spool_from + sizeof(h))) !=
+			    (ssize_t)h.size) {
 			c->dead = true;
 			return;
 		}
-		if (proto_send(c->watch.fd, (enum proto_kind)h.kind, (struct str){ body, h.size }, NULL, 0, &e) < 0) {
+		if (proto_send(c->watch.fd, (enum proto_kind)h.kind, (struct str){ body, h.size },
+			       NULL, 0, &e) < 0) {
 			c->dead = e->sys != EAGAIN;
 			return;
 		}
@@ -102,7 +109,8 @@ static void drain(struct monitor *m, struct monitor_client *c)
 static bool feed_from(struct monitor *m, struct monitor_proc *p, struct monitor_client *c)
 {
 	while (c->in_n) {
-		ssize_t k = p->in.fd < 0 ? (ssize_t)c->in_n : write(p->in.fd, c->input + c->in_from, c->in_n);
+		ssize_t k = p->in.fd < 0 ? (ssize_t)c->in_n
+					 : write(p->in.fd, c->input + c->in_from, c->in_n);
 		if (k < 0 && errno == EAGAIN)
 			return false;
 		if (k < 0 && errno == EINTR)
@@ -142,7 +150,8 @@ void monitor_feed(struct monitor *m, void *proc, uint32_t events)
 
 static int input(struct monitor *m, struct monitor_client *c, struct str bytes, struct err **err)
 {
-	if (!c->proc || !(c->streams & PROTO_STREAM_IN) || c->input_ended || bytes.n > PROTO_WINDOW - c->in_n)
+	if (!c->proc || !(c->streams & PROTO_STREAM_IN) || c->input_ended ||
+	    bytes.n > PROTO_WINDOW - c->in_n)
 		return err_set(err, ERR_INVALID, "input that was not agreed on");
 	if (!c->input)
 		c->input = xmalloc(PROTO_WINDOW);
@@ -169,11 +178,13 @@ static void attach(struct monitor *m, struct monitor_client *c, uint32_t streams
 	monitor_send(m, c, PROTO_EXIT, sb_str(&b));
 }
 
-static int exec(struct monitor *m, struct monitor_client *c, struct proto_message *msg, struct err **err)
+static int exec(struct monitor *m, struct monitor_client *c, struct proto_message *msg,
+		struct err **err)
 {
 	struct proto_run r;
 	_cleanup_(err_dropp) struct err *e = NULL;
-	int ok = c->proc ? err_set(err, ERR_INVALID, "a client of one process asks for another") : proto_run_get(msg, &r, err);
+	int ok = c->proc ? err_set(err, ERR_INVALID, "a client of one process asks for another")
+			 : proto_run_get(msg, &r, err);
 	if (!ok && !(r.flags & PROTO_JOIN))
 		ok = err_set(err, ERR_INVALID, "a process that is to be a container of its own");
 	if (!ok && monitor_start(m, &r, msg, c, &e) < 0) {
@@ -202,7 +213,8 @@ static int resize(const struct monitor_client *c, uint32_t rows, uint32_t cols)
 	return 0;
 }
 
-static int message(struct monitor *m, struct monitor_client *c, struct proto_message *msg, struct err **err)
+static int message(struct monitor *m, struct monitor_client *c, struct proto_message *msg,
+		   struct err **err)
 {
 	uint32_t v[4];
 	switch (msg->kind) {
@@ -253,7 +265,9 @@ static void on_client(struct monitor *m, void *owner, uint32_t events)
 struct monitor_client *monitor_client_new(struct monitor *m, int fd)
 {
 	struct monitor_client *c = xcalloc(1, sizeof(*c));
-	*c = (struct monitor_client){ .next = m->clients, .watch = { fd, 0, on_client, c }, .spool_fd = -1 };
+	*c = (struct monitor_client){ .next = m->clients,
+				      .watch = { fd, 0, on_client, c },
+				      .spool_fd = -1 };
 	m->clients = c;
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	monitor_watch(m, &c->watch, EPOLLIN);

@@ -54,7 +54,9 @@ static size_t plain(const char *p, size_t n)
 static void add_escaped(struct monitor_log *l, unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
-	static const char named[][2] = { { '\n', 'n' }, { '\r', 'r' }, { '\t', 't' }, { '"', '"' }, { '\\', '\\' } };
+	static const char named[][2] = {
+		{ '\n', 'n' }, { '\r', 'r' }, { '\t', 't' }, { '"', '"' }, { '\\', '\\' }
+	};
 	for (size_t i = 0; i < ARRAY_SIZE(named); i++)
 		if (named[i][0] == (char)c) {
 			add(l, (char[]){ '\\', named[i][1] }, 2);
@@ -104,8 +106,8 @@ static void line(struct monitor_log *l, const char *p, size_t n, const struct ta
 static void tail_init(struct tail *t, int stream, int64_t now_ns)
 {
 	char when[CLOCK_TEXT];
-	int n = snprintf(t->text, sizeof(t->text), "\",\"stream\":\"%s\",\"time\":\"%s\"}\n", stream == 1 ? "stdout" : "stderr",
-			 clock_text(now_ns, when));
+	int n = snprintf(t->text, sizeof(t->text), "\",\"stream\":\"%s\",\"time\":\"%s\"}\n",
+			 stream == 1 ? "stdout" : "stderr", clock_text(now_ns, when));
 	t->n = (size_t)n;
 }
 
@@ -141,7 +143,8 @@ void monitor_log_write(struct monitor_log *l, int stream, const char *p, size_t 
 	struct tail t;
 	tail_init(&t, stream, now_ns);
 	while (n) {
-		size_t had = l->part[i].n, room = MONITOR_LOG_LINE - had, most = n < room ? n : room;
+		size_t had = l->part[i].n, room = MONITOR_LOG_LINE - had,
+		       most = n < room ? n : room;
 		const char *nl = memchr(p, '\n', most);
 		size_t k = nl ? (size_t)(nl - p) + 1 : most;
 		if (had || (!nl && most < room))

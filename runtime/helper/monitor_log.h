@@ -15,14 +15,14 @@
 enum { MONITOR_LOG_LINE = 16 * 1024, MONITOR_LOG_BUFFER = 128 * 1024 };
 
 struct monitor_log {
-	int fd;                        /* -1: nothing is written */
+	int fd; /* -1: nothing is written */
 	bool torn;
 	struct {
-		char *p;               /* malloc; the beginning of a line, where one was cut */
+		char *p; /* malloc; the beginning of a line, where one was cut */
 		size_t n;
 	} part[2];
 	size_t n;
-	char *out;                     /* MONITOR_LOG_BUFFER bytes, made with the first write */
+	char *out; /* MONITOR_LOG_BUFFER bytes, made with the first write */
 };
 
 /* Writes bytes of stream 1 or 2, read at `now_ns`. */

@@ -10,9 +10,9 @@
 #include "base/json.h"
 #include "cmd/template.h"
 
-#define DATA                                                                                                                                     \
-	"{\"Name\":\"/web\",\"Names\":[\"a\",\"b\",\"c\"],\"State\":{\"Running\":true,\"ExitCode\":0,\"Error\":\"\",\"Health\":null},"               \
-	"\"Config\":{\"Labels\":{\"com.x\":\"1\",\"b\":\"2\"},\"Env\":[\"A=1\",\"B=x y\"],\"Cmd\":null,\"Empty\":[]},"                               \
+#define DATA                                                                                                                           \
+	"{\"Name\":\"/web\",\"Names\":[\"a\",\"b\",\"c\"],\"State\":{\"Running\":true,\"ExitCode\":0,\"Error\":\"\",\"Health\":null}," \
+	"\"Config\":{\"Labels\":{\"com.x\":\"1\",\"b\":\"2\"},\"Env\":[\"A=1\",\"B=x y\"],\"Cmd\":null,\"Empty\":[]},"                 \
 	"\"NetworkSettings\":{\"Ports\":{\"22/tcp\":[{\"HostPort\":\"49154\"}]}},\"Size\":1234,\"Ratio\":1.5,\"Off\":false}"
 
 static const char *const maps[] = { "Labels", "Ports", NULL };
@@ -37,31 +37,41 @@ static void prints(void **state)
 		{ "plain", "plain" },
 		{ "{{.Name}}", "/web" },
 		{ "{{ .State.Running }} {{.Size}} {{.Ratio}} {{.Off}}", "true 1234 1.5 false" },
-		{ "{{.Names}} {{.Config.Cmd}} {{.Config.Labels}}", "[a b c] <nil> map[com.x:1 b:2]" },
-		{ "{{json .Config.Env}} {{json .State.Health}} {{json .Name}}", "[\"A=1\",\"B=x y\"] null \"/web\"" },
+		{ "{{.Names}} {{.Config.Cmd}} {{.Config.Labels}}",
+		  "[a b c] <nil> map[com.x:1 b:2]" },
+		{ "{{json .Config.Env}} {{json .State.Health}} {{json .Name}}",
+		  "[\"A=1\",\"B=x y\"] null \"/web\"" },
 		{ "{{json .}}", DATA },
 		{ "{{range .Names}}<{{.}}>{{end}}", "<a><b><c>" },
-		{ "{{range $i, $n := .Names}}{{if $i}}, {{end}}{{$i}}={{$n}}{{end}}", "0=a, 1=b, 2=c" },
+		{ "{{range $i, $n := .Names}}{{if $i}}, {{end}}{{$i}}={{$n}}{{end}}",
+		  "0=a, 1=b, 2=c" },
 		{ "{{range $k, $v := .Config.Labels}}{{$k}}:{{$v}};{{end}}", "b:2;com.x:1;" },
-		{ "{{range .Config.Empty}}x{{else}}none{{end}}{{range .Config.Cmd}}x{{else}}nil{{end}}", "nonenil" },
+		{ "{{range .Config.Empty}}x{{else}}none{{end}}{{range .Config.Cmd}}x{{else}}nil{{end}}",
+		  "nonenil" },
 		{ "{{if .State.Running}}up{{else}}down{{end}}", "up" },
 		{ "{{if .State.Error}}e{{else if .State.ExitCode}}c{{else}}fine{{end}}", "fine" },
-		{ "{{if .Off}}a{{else if .State.Running}}b{{else}}c{{end}}{{if .Off}}x{{end}}", "b" },
-		{ "{{with .Config}}{{len .Env}}{{end}}{{with .State.Health}}h{{else}}no health{{end}}", "2no health" },
+		{ "{{if .Off}}a{{else if .State.Running}}b{{else}}c{{end}}{{if .Off}}x{{end}}",
+		  "b" },
+		{ "{{with .Config}}{{len .Env}}{{end}}{{with .State.Health}}h{{else}}no health{{end}}",
+		  "2no health" },
 		{ "{{with $x := .Size}}{{$x}}{{end}}{{$y := 3}}{{$y}} {{$.Name}}", "12343 /web" },
 		{ "{{index .Names 1}} {{index .Config.Labels \"com.x\"}}", "b 1" },
 		{ "{{(index (index .NetworkSettings.Ports \"22/tcp\") 0).HostPort}}", "49154" },
 		{ "{{len .Names}} {{len .Name}} {{len .Config.Labels}}", "3 4 2" },
-		{ "{{join .Names \",\"}} {{split \"a:b:c\" \":\"}} {{upper .Name}} {{lower \"ÀB\"}} {{title \"ab cd\"}}", "a,b,c [a b c] /WEB Àb Ab Cd" },
+		{ "{{join .Names \",\"}} {{split \"a:b:c\" \":\"}} {{upper .Name}} {{lower \"ÀB\"}} {{title \"ab cd\"}}",
+		  "a,b,c [a b c] /WEB Àb Ab Cd" },
 		{ "{{truncate .Name 2}}|{{pad \"x\" 1 2}}|{{pad \"\" 1 2}}", "/w| x  |" },
 		{ "{{slice .Name 1}} {{slice .Names 1 2}}", "web [b]" },
 		{ "{{print 1 2 \"a\" \"b\" 3}} {{println \"x\"}}", "1 2ab3 x\n" },
-		{ "{{printf \"%s-%d-%v-%q-%5s|%-5s|%05d\" .Name .Size .Off \"a\\\"b\" \"x\" \"y\" 42}}", "/web-1234-false-\"a\\\"b\"-    x|y    |00042" },
+		{ "{{printf \"%s-%d-%v-%q-%5s|%-5s|%05d\" .Name .Size .Off \"a\\\"b\" \"x\" \"y\" 42}}",
+		  "/web-1234-false-\"a\\\"b\"-    x|y    |00042" },
 		{ "{{printf \"%.2f %% %s\" .Ratio}}", "1.50 % %!s(MISSING)" },
-		{ "{{eq .Name \"/web\"}} {{eq .Size 1 1234}} {{ne .Off true}} {{eq .State.Health nil}}", "true true true true" },
+		{ "{{eq .Name \"/web\"}} {{eq .Size 1 1234}} {{ne .Off true}} {{eq .State.Health nil}}",
+		  "true true true true" },
 		{ "{{lt 1 2}}{{le 2 2}}{{gt \"b\" \"a\"}}{{ge 1 2}}", "truetruetruefalse" },
 		{ "{{and .State.Running .Name}} {{or .Off \"z\"}} {{not .Off}}", "/web z true" },
-		{ "{{.Names | json}} {{.Name | upper | printf \"%s!\"}}", "[\"a\",\"b\",\"c\"] /WEB!" },
+		{ "{{.Names | json}} {{.Name | upper | printf \"%s!\"}}",
+		  "[\"a\",\"b\",\"c\"] /WEB!" },
 		{ "{{if and (eq .Size 1234) (not .Off)}}yes{{end}}", "yes" },
 		{ "a  {{- .Name -}}  b {{- /* no */ -}} c{{/* x }} y */}}d", "a/webbcd" },
 		{ "{{`raw \\n`}} {{\"tab\\t.\"}}", "raw \\n tab\t." },
@@ -109,7 +119,8 @@ static void refuses(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_free_ char *got = render(cases[i][0]);
 		if (strncmp(got, "ERR: ", 5) || !strstr(got, cases[i][1]))
-			fail_msg("%s\n   gives %s\n   not an error with %s", cases[i][0], got, cases[i][1]);
+			fail_msg("%s\n   gives %s\n   not an error with %s", cases[i][0], got,
+				 cases[i][1]);
 	}
 }
 
@@ -154,6 +165,7 @@ static void tables(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(prints), cmocka_unit_test(refuses), cmocka_unit_test(bounds), cmocka_unit_test(tables) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(prints), cmocka_unit_test(refuses),
+					    cmocka_unit_test(bounds), cmocka_unit_test(tables) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,10 +48,12 @@ static void lines(void **state)
 	put(&l, 2, "error\n");
 	put(&l, 1, "more\n\npart");
 	_cleanup_free_ char *got = content(&l);
-	assert_string_equal(got, "{\"log\":\"one\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.123Z\"}\n"
-				 "{\"log\":\"error\\n\",\"stream\":\"stderr\",\"time\":\"2023-11-14T22:13:20.123Z\"}\n"
-				 "{\"log\":\"two more\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.123Z\"}\n"
-				 "{\"log\":\"\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.123Z\"}\n");
+	assert_string_equal(
+		got,
+		"{\"log\":\"one\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.123Z\"}\n"
+		"{\"log\":\"error\\n\",\"stream\":\"stderr\",\"time\":\"2023-11-14T22:13:20.123Z\"}\n"
+		"{\"log\":\"two more\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.123Z\"}\n"
+		"{\"log\":\"\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.123Z\"}\n");
 	monitor_log_flush(&l, NOW);
 	_cleanup_free_ char *all = content(&l);
 	assert_non_null(strstr(all, "{\"log\":\"part\",\"stream\":\"stdout\""));
@@ -74,9 +76,12 @@ static void round_trip(const char *bytes, size_t n, size_t chunk)
 		/* Each is JSON by itself, for others that read the file. */
 		_cleanup_(json_unrefp) json_t *j = json_parse(one, "line", &e);
 		if (!j || !logs_line_parse(one, &line))
-			fail_msg("'%.*s' is no line: %s", STR_ARG(str_sub(one, 0, 200)), e ? e->msg : "");
-		assert_true(line.text.n <= 3 * MONITOR_LOG_LINE && line.time_ns == NOW && !line.is_stderr);
-		assert_true(str_eq(line.text, json_get_str(j, "log")) || memchr(line.text.p, 0, line.text.n));
+			fail_msg("'%.*s' is no line: %s", STR_ARG(str_sub(one, 0, 200)),
+				 e ? e->msg : "");
+		assert_true(line.text.n <= 3 * MONITOR_LOG_LINE && line.time_ns == NOW &&
+			    !line.is_stderr);
+		assert_true(str_eq(line.text, json_get_str(j, "log")) ||
+			    memchr(line.text.p, 0, line.text.n));
 		sb_add_str(&got, line.text);
 	}
 	utf8_add_clean(&want, (struct str){ bytes, n });
@@ -115,9 +120,15 @@ static void not_lines(void **state)
 {
 	(void)state;
 	static const char *const bad[] = {
-		"", "{", "{\"log\":\"x", "{\"log\":\"x\"}", "{\"log\":\"x\",\"stream\":\"stdin\",\"time\":\"2023-11-14T22:13:20Z\"}",
-		"{\"log\":\"x\",\"stream\":\"stdout\",\"time\":\"yesterday\"}", "{\"log\":\"\\u12\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20Z\"}",
-		"{\"log\":\"\\x\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20Z\"}", "{\"log\":\"x\\",
+		"",
+		"{",
+		"{\"log\":\"x",
+		"{\"log\":\"x\"}",
+		"{\"log\":\"x\",\"stream\":\"stdin\",\"time\":\"2023-11-14T22:13:20Z\"}",
+		"{\"log\":\"x\",\"stream\":\"stdout\",\"time\":\"yesterday\"}",
+		"{\"log\":\"\\u12\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20Z\"}",
+		"{\"log\":\"\\x\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20Z\"}",
+		"{\"log\":\"x\\",
 		"{\"log\":\"x\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20Z\"} ",
 	};
 	struct log_line l = { 0 };
@@ -133,10 +144,15 @@ static void times(void **state)
 	static const struct {
 		const char *text;
 		int64_t ns;
-	} good[] = { { "10m", NOW - 600 * INT64_C(1000000000) }, { "1h30m", NOW - 5400 * INT64_C(1000000000) }, { "1.5s", NOW - 1500000000 },
-		     { "1700000000", INT64_C(1700000000000000000) }, { "1700000000.5", INT64_C(1700000000500000000) },
-		     { "2023-11-14T22:13:20Z", INT64_C(1700000000000000000) }, { "2023-11-14T23:13:20+01:00", INT64_C(1700000000000000000) },
-		     { "2023-11-14T22:13:20", INT64_C(1700000000000000000) }, { "2023-11-14", INT64_C(1699920000000000000) } };
+	} good[] = { { "10m", NOW - 600 * INT64_C(1000000000) },
+		     { "1h30m", NOW - 5400 * INT64_C(1000000000) },
+		     { "1.5s", NOW - 1500000000 },
+		     { "1700000000", INT64_C(1700000000000000000) },
+		     { "1700000000.5", INT64_C(1700000000500000000) },
+		     { "2023-11-14T22:13:20Z", INT64_C(1700000000000000000) },
+		     { "2023-11-14T23:13:20+01:00", INT64_C(1700000000000000000) },
+		     { "2023-11-14T22:13:20", INT64_C(1700000000000000000) },
+		     { "2023-11-14", INT64_C(1699920000000000000) } };
 	static const char *const bad[] = { "", "x", "10", "10q", "-5m", "2023-13-14", "m" };
 	setenv("TZ", "UTC", 1);
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -155,6 +171,7 @@ static void times(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(lines), cmocka_unit_test(any_bytes), cmocka_unit_test(not_lines), cmocka_unit_test(times) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(lines), cmocka_unit_test(any_bytes),
+					    cmocka_unit_test(not_lines), cmocka_unit_test(times) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
