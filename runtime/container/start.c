@@ -1,6 +1,7 @@
 /* Starting a container whose lock is ours: its files in /etc, its root, its monitor. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -121,18 +122,42 @@ static int mount_root(struct cache *c, const struct container *k, int *ret_fd, s
 	return cache_container_mount(c, k->id, &image.chain, ret_fd, err);
 }
 
-/* `cbuild internal reap ID` of the same program and store; argv ends with NULL; nothing where it has been replaced meanwhile. */
-static void make_reap(struct cache *c, const struct container *k, char *exe, size_t size,
-		      const char *argv[7])
+/* `cbuild internal reap ID` of the same program and store. --root also says where the run folder is: the
+ * default store has another one and is named by nothing. */
+struct reap {
+	char exe[PATH_MAX], root[PATH_MAX];
+	const char *argv[7]; /* empty: nothing is to be done at the end */
+};
+
+/* Where a link of /proc leads, absolute whatever the working folder is; false where it is gone. */
+static bool read_link(const char *link, char path[PATH_MAX])
 {
-	ssize_t n = readlink("/proc/self/exe", exe, size - 1);
-	if (!container_auto_remove(k) || n <= 0)
+	ssize_t n = readlink(link, path, PATH_MAX - 1);
+	if (n <= 0 || path[0] != '/')
+		return false;
+	path[n] = 0;
+	return true;
+}
+
+static void make_reap(struct cache *c, const struct container *k, struct reap *r)
+{
+	struct store *store = cache_store_of(c);
+	_cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", cache_store_root_fd(store));
+	_cleanup_free_ char *inner = xasprintf("%s/run", cache_store_root(store));
+	size_t n = 0;
+	r->argv[0] = NULL;
+	if (!container_auto_remove(k) || !read_link("/proc/self/exe", r->exe) ||
+	    !read_link(link, r->root))
 		return;
-	exe[n] = 0;
-	const char *const words[] = { exe,        "--root", cache_store_root(cache_store_of(c)),
-				      "internal", "reap",   k->id,
-				      NULL };
-	memcpy(argv, words, sizeof(words));
+	r->argv[n++] = r->exe;
+	if (!strcmp(inner, cache_store_run(store))) {
+		r->argv[n++] = "--root";
+		r->argv[n++] = r->root;
+	}
+	r->argv[n++] = "internal";
+	r->argv[n++] = "reap";
+	r->argv[n++] = k->id;
+	r->argv[n] = NULL;
 }
 
 static int run_monitor(struct cache *c, struct container *k, struct runtime_monitor_seed **seed,
@@ -140,17 +165,16 @@ static int run_monitor(struct cache *c, struct container *k, struct runtime_moni
 {
 	const json_t *config = container_section(k, "Config");
 	struct str stop = json_get_str(config, "StopSignal");
-	const char *argv[7] = { NULL };
-	char exe[4096];
+	struct reap reap;
 	_cleanup_close_ int listen_fd = -1;
-	make_reap(c, k, exe, sizeof(exe), argv);
+	make_reap(c, k, &reap);
 	struct runtime_monitor m = {
 		.id = k->id,
 		.dir_fd = k->dir_fd,
 		.lock_fd = k->lock_fd,
 		.idle = k->state.started && *k->state.started ? "exited" : "created",
 		.stop_timeout_ms = json_get_int(config, "StopTimeout", STOP_TIMEOUT_S) * 1000,
-		.reap = argv[0] ? argv : NULL,
+		.reap = reap.argv[0] ? reap.argv : NULL,
 	};
 	if (container_signal_parse(stop.n ? stop : STR("TERM"), &m.stop_signal, err) < 0 ||
 	    runtime_monitor_listen(k->dir_fd, &listen_fd, err) < 0)

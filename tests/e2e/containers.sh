@@ -144,6 +144,10 @@ cbuild rm follow > /dev/null
 cbuild run -d --rm --name gone busybox:1 true > /dev/null
 for i in $(seq 100); do [ -z "$(cbuild ps -aq --filter name=gone)" ] && break; sleep 0.1; done
 same "$(cbuild ps -aq)" ""
+# Also where the store was named from another folder: the monitor has none.
+(cd "$work" && CBUILD_ROOT=$(basename "$CBUILD_ROOT") "$CBUILD" run -d --rm --name gone busybox:1 true > /dev/null)
+for i in $(seq 100); do [ -z "$(cbuild ps -aq --filter name=gone)" ] && break; sleep 0.1; done
+same "$(find "$CBUILD_ROOT/containers" -mindepth 1 -maxdepth 1 | wc -l)" 0
 # --init reaps and passes signals on.
 expect 143 cbuild run --rm --init busybox:1 sh -c 'kill -TERM $$'
 same "$(cbuild run --rm --init busybox:1 sh -c 'for i in 1 2 3 4 5; do (sleep 0.01 &) ; done; sleep 0.3; cat /proc/[0-9]*/status | grep -c "^State:.Z"' || true)" 0
