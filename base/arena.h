@@ -22,12 +22,14 @@ void *arena_alloc(struct arena *a, size_t n) __attribute__((malloc, returns_nonn
 /* A zeroed object of a type, or an array of n of them. */
 #define arena_new_of(a, type) ((type *)arena_alloc((a), sizeof(type)))
 #define arena_array_of(a, type, n) ((type *)arena_alloc_array((a), (n), sizeof(type)))
-void *arena_alloc_array(struct arena *a, size_t n, size_t size) __attribute__((malloc, returns_nonnull));
+void *arena_alloc_array(struct arena *a, size_t n, size_t size)
+	__attribute__((malloc, returns_nonnull));
 
 /* Copies of text; always terminated by a NUL beyond the length. */
 struct str arena_str(struct arena *a, struct str s);
 char *arena_cstr(struct arena *a, struct str s) __attribute__((returns_nonnull));
-struct str arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct str arena_printf(struct arena *a, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* Bytes handed out since the arena was made. */
 size_t arena_used(const struct arena *a);

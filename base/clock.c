@@ -70,8 +70,9 @@ char *clock_text(int64_t ns, char buf[CLOCK_TEXT])
 	int64_t day = s >= 0 ? s / DAY : -((DAY - 1 - s) / DAY), second = s - day * DAY;
 	int y, m, d;
 	date_of(day, &y, &m, &d);
-	size_t n = (size_t)snprintf(buf, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d", y, m, d, (int)(second / 3600), (int)(second / 60 % 60),
-				    (int)(second % 60));
+	size_t n =
+		(size_t)snprintf(buf, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d", y, m, d,
+				 (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60));
 	if (frac) {
 		n += (size_t)snprintf(buf + n, CLOCK_TEXT - n, ".%09lld", (long long)frac);
 		while (buf[n - 1] == '0')
@@ -104,7 +105,8 @@ static int expect(const char **p, const char *end, const char *set)
 }
 
 /* n digits with a value in [min, max] and, where `then` is given, one of its characters behind them. */
-static bool field(const char **p, const char *end, int n, int min, int max, const char *then, int *ret)
+static bool field(const char **p, const char *end, int n, int min, int max, const char *then,
+		  int *ret)
 {
 	*ret = digits(p, end, n);
 	return *ret >= min && *ret <= max && (!then || expect(p, end, then) > 0);
@@ -113,9 +115,12 @@ static bool field(const char **p, const char *end, int n, int min, int max, cons
 /* "2006-01-02T15:04:05" */
 static bool parse_seconds(const char **p, const char *end, struct tm *tm)
 {
-	return field(p, end, 4, 0, 9999, "-", &tm->tm_year) && field(p, end, 2, 1, 12, "-", &tm->tm_mon) &&
-	       field(p, end, 2, 1, 31, "Tt ", &tm->tm_mday) && field(p, end, 2, 0, 23, ":", &tm->tm_hour) &&
-	       field(p, end, 2, 0, 59, ":", &tm->tm_min) && field(p, end, 2, 0, 60, NULL, &tm->tm_sec);
+	return field(p, end, 4, 0, 9999, "-", &tm->tm_year) &&
+		field(p, end, 2, 1, 12, "-", &tm->tm_mon) &&
+		field(p, end, 2, 1, 31, "Tt ", &tm->tm_mday) &&
+		field(p, end, 2, 0, 23, ":", &tm->tm_hour) &&
+		field(p, end, 2, 0, 59, ":", &tm->tm_min) &&
+		field(p, end, 2, 0, 60, NULL, &tm->tm_sec);
 }
 
 /* "Z", "+01:00": seconds east of UTC. */
@@ -124,7 +129,8 @@ static bool parse_zone(const char **p, const char *end, int64_t *ret)
 	int h = 0, m = 0, zone = expect(p, end, "Zz+-");
 	if (zone < 0)
 		return false;
-	if ((zone == '+' || zone == '-') && !(field(p, end, 2, 0, 99, ":", &h) && field(p, end, 2, 0, 99, NULL, &m)))
+	if ((zone == '+' || zone == '-') &&
+	    !(field(p, end, 2, 0, 99, ":", &h) && field(p, end, 2, 0, 99, NULL, &m)))
 		return false;
 	*ret = (int64_t)(h * 60 + m) * (zone == '-' ? -60 : 60);
 	return *p == end;
@@ -140,9 +146,11 @@ int clock_parse(struct str text, int64_t *ret_ns, struct err **err)
 		for (p++; p < end && *p >= '0' && *p <= '9'; p++)
 			frac += scale > 1 ? (*p - '0') * (scale /= 10) : 0;
 	if (!good || !parse_zone(&p, end, &offset))
-		return err_set(err, ERR_INVALID, "'%.*s' is not an RFC 3339 time", (int)(text.n < 64 ? text.n : 64), text.p ? text.p : "");
+		return err_set(err, ERR_INVALID, "'%.*s' is not an RFC 3339 time",
+			       (int)(text.n < 64 ? text.n : 64), text.p ? text.p : "");
 	/* Go's zero time, 0001-01-01, and others that 64 bits of ns do not reach (1677 to 2262) become the nearest that they do. */
-	int64_t s = (days_of(tm.tm_year, tm.tm_mon) + tm.tm_mday - 1) * DAY + tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec - offset;
+	int64_t s = (days_of(tm.tm_year, tm.tm_mon) + tm.tm_mday - 1) * DAY + tm.tm_hour * 3600 +
+		tm.tm_min * 60 + tm.tm_sec - offset;
 	if (__builtin_mul_overflow(s, NS_PER_S, &ns) || __builtin_add_overflow(ns, frac, &ns))
 		ns = s < 0 ? INT64_MIN : INT64_MAX;
 	*ret_ns = ns;

@@ -10,7 +10,7 @@
 
 struct err;
 
-enum { CLOCK_TEXT = 36 };   /* room for "2006-01-02T15:04:05.999999999Z" and NUL */
+enum { CLOCK_TEXT = 36 }; /* room for "2006-01-02T15:04:05.999999999Z" and NUL */
 
 /* CLOCK_MONOTONIC. */
 int64_t clock_mono_ns(void);

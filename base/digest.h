@@ -18,8 +18,8 @@ struct digest {
 };
 
 enum {
-	DIGEST_HEX = 64 + 1,       /* "<64 hex>" and NUL */
-	DIGEST_TEXT = 7 + 64 + 1,  /* "sha256:<64 hex>" and NUL */
+	DIGEST_HEX = 64 + 1,      /* "<64 hex>" and NUL */
+	DIGEST_TEXT = 7 + 64 + 1, /* "sha256:<64 hex>" and NUL */
 };
 
 /* Comparison. */
@@ -56,7 +56,7 @@ void digest_fields(struct digester *h, const char *domain);
 void digest_field(struct digester *h, const void *p, size_t n);
 void digest_field_str(struct digester *h, struct str s);
 void digest_field_c(struct digester *h, const char *s);
-void digest_field_int(struct digester *h, int64_t v);   /* as decimal text */
+void digest_field_int(struct digester *h, int64_t v); /* as decimal text */
 void digest_field_digest(struct digester *h, const struct digest *d);
 
 /* Appends L(x) to a buffer: for lists, which are one field L(a)L(b)…. */

@@ -19,19 +19,19 @@
 
 /* What went wrong, for programs. Few on purpose. */
 enum err_code {
-	ERR_SYNTAX = 1,   /* a Dockerfile or another text does not parse */
-	ERR_INVALID,      /* a value, name or option is not valid */
+	ERR_SYNTAX = 1, /* a Dockerfile or another text does not parse */
+	ERR_INVALID,    /* a value, name or option is not valid */
 	ERR_NOT_FOUND,
 	ERR_EXISTS,
 	ERR_DENIED,
 	ERR_AUTH,
 	ERR_NETWORK,
 	ERR_TIMEOUT,
-	ERR_INTEGRITY,    /* a digest or a size does not match */
+	ERR_INTEGRITY, /* a digest or a size does not match */
 	ERR_UNSUPPORTED,
-	ERR_LIMIT,        /* a bound on input from outside */
+	ERR_LIMIT, /* a bound on input from outside */
 	ERR_IO,
-	ERR_EXIT,         /* a process failed; its status is in `status` */
+	ERR_EXIT, /* a process failed; its status is in `status` */
 	ERR_CANCELED,
 	ERR_BUG,
 };
@@ -44,15 +44,16 @@ struct span {
 
 struct err {
 	enum err_code code;
-	int sys;         /* errno, or 0 */
-	int status;      /* exit or HTTP status, or 0 */
-	struct span at;  /* line 0: none */
-	char *msg;       /* the whole chain, outermost first; owned */
-	char *hint;      /* the cure, or NULL; owned */
+	int sys;        /* errno, or 0 */
+	int status;     /* exit or HTTP status, or 0 */
+	struct span at; /* line 0: none */
+	char *msg;      /* the whole chain, outermost first; owned */
+	char *hint;     /* the cure, or NULL; owned */
 };
 
 /* Sets *err to a new error with a message made by `fmt`. Always returns -1. */
-int err_set(struct err **err, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int err_set(struct err **err, enum err_code code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Like err_set() with the code that fits errno and ": strerror" appended; takes errno at entry. Always returns -1. */
 int err_sys(struct err **err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -83,4 +84,5 @@ enum err_code err_code_of(int sys);
 
 /* Aborts with file and line: a broken invariant, which input can never reach. */
 #define BUG(...) err_bug(__FILE__, __LINE__, __VA_ARGS__)
-_Noreturn void err_bug(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+_Noreturn void err_bug(const char *file, int line, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));

@@ -11,26 +11,33 @@
 #include "base/str.h"
 
 enum event_kind {
-	EVENT_VERTEX,    /* a step's state changed: name, state, cached, error */
-	EVENT_LOG,       /* output of a step: stream, text */
-	EVENT_STATUS,    /* a part of a step moves: id, current, total (bytes), done */
-	EVENT_WARNING,   /* text, line */
+	EVENT_VERTEX,  /* a step's state changed: name, state, cached, error */
+	EVENT_LOG,     /* output of a step: stream, text */
+	EVENT_STATUS,  /* a part of a step moves: id, current, total (bytes), done */
+	EVENT_WARNING, /* text, line */
 };
 
-enum event_state { EVENT_PENDING, EVENT_STARTED, EVENT_DONE, EVENT_CACHED, EVENT_FAILED, EVENT_CANCELED };
+enum event_state {
+	EVENT_PENDING,
+	EVENT_STARTED,
+	EVENT_DONE,
+	EVENT_CACHED,
+	EVENT_FAILED,
+	EVENT_CANCELED
+};
 
 struct event {
 	enum event_kind kind;
-	struct digest vertex;      /* of which step */
-	int64_t time_ns;           /* CLOCK_REALTIME */
-	enum event_state state;    /* EVENT_VERTEX */
-	struct str name;           /* EVENT_VERTEX: "[2/5] RUN …"; EVENT_STATUS: what moves */
-	struct str text;           /* log bytes, warning, error */
-	int stream;                /* EVENT_LOG: 1 or 2 */
-	uint64_t current, total;   /* EVENT_STATUS; total 0: not known */
+	struct digest vertex;    /* of which step */
+	int64_t time_ns;         /* CLOCK_REALTIME */
+	enum event_state state;  /* EVENT_VERTEX */
+	struct str name;         /* EVENT_VERTEX: "[2/5] RUN …"; EVENT_STATUS: what moves */
+	struct str text;         /* log bytes, warning, error */
+	int stream;              /* EVENT_LOG: 1 or 2 */
+	uint64_t current, total; /* EVENT_STATUS; total 0: not known */
 	int64_t started_ns, completed_ns;
 	unsigned line;
-	bool cut_off;              /* cached because its inputs came out equal although an ancestor ran */
+	bool cut_off; /* cached because its inputs came out equal although an ancestor ran */
 };
 
 /* Where events go. `emit` may be called by any thread and copies what it keeps. */

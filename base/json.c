@@ -24,7 +24,9 @@ static int check_depth(struct str text, const char *what, struct err **err)
 			quoted = true;
 		} else if (c == '[' || c == '{') {
 			if (++depth > JSON_MAX_DEPTH)
-				return err_set(err, ERR_LIMIT, "read %s: JSON is nested deeper than %d", what, JSON_MAX_DEPTH);
+				return err_set(err, ERR_LIMIT,
+					       "read %s: JSON is nested deeper than %d", what,
+					       JSON_MAX_DEPTH);
 		} else if (c == ']' || c == '}') {
 			depth--;
 		}
@@ -35,15 +37,18 @@ static int check_depth(struct str text, const char *what, struct err **err)
 json_t *json_parse_max(struct str text, size_t max, const char *what, struct err **err)
 {
 	if (text.n > max) {
-		err_set(err, ERR_LIMIT, "read %s: JSON of %zu bytes is larger than %zu", what, text.n, max);
+		err_set(err, ERR_LIMIT, "read %s: JSON of %zu bytes is larger than %zu", what,
+			text.n, max);
 		return NULL;
 	}
 	if (check_depth(text, what, err) < 0)
 		return NULL;
 	json_error_t e;
-	json_t *j = json_loadb(text.n ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+	json_t *j = json_loadb(text.n ? text.p : "", text.n,
+			       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
 	if (!j)
-		err_set(err, ERR_INVALID, "read %s: not valid JSON: %s (line %d)", what, e.text, e.line);
+		err_set(err, ERR_INVALID, "read %s: not valid JSON: %s (line %d)", what, e.text,
+			e.line);
 	return j;
 }
 
@@ -60,7 +65,8 @@ static int dump_to(const char *p, size_t n, void *b)
 
 void json_print(const json_t *j, struct sb *b)
 {
-	if (json_dump_callback(j, dump_to, b, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY) < 0)
+	if (json_dump_callback(j, dump_to, b,
+			       JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY) < 0)
 		BUG("JSON does not print");
 }
 
@@ -80,13 +86,14 @@ json_t *json_text(struct str s)
 struct str json_get_str(const json_t *obj, const char *name)
 {
 	const json_t *j = json_object_get(obj, name);
-	return json_is_string(j) ? (struct str){ json_string_value(j), json_string_length(j) } : (struct str){ NULL, 0 };
+	return json_is_string(j) ? (struct str){ json_string_value(j), json_string_length(j) }
+				 : (struct str){ NULL, 0 };
 }
 
 int64_t json_get_int(const json_t *obj, const char *name, int64_t or)
 {
 	const json_t *j = json_object_get(obj, name);
-	return json_is_integer(j) ? (int64_t)json_integer_value(j) : or;
+	return json_is_integer(j) ? (int64_t)json_integer_value(j) : or ;
 }
 
 bool json_get_bool(const json_t *obj, const char *name)

@@ -94,7 +94,9 @@ void **map_slot(struct map *m, struct str key)
 		if (m->used == m->cap)
 			rebuild(m);
 		e = &m->entries[m->used++];
-		*e = (struct map_entry){ .key = { str_dup(key), key.n }, .hash_ = h, .live_ = true };
+		*e = (struct map_entry){ .key = { str_dup(key), key.n },
+					 .hash_ = h,
+					 .live_ = true };
 		size_t k = h & m->mask;
 		while (m->slots[k])
 			k = (k + 1) & m->mask;

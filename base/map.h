@@ -10,7 +10,7 @@
 #include "base/str.h"
 
 struct map_entry {
-	struct str key;   /* owned by the map */
+	struct str key; /* owned by the map */
 	void *value;
 	size_t hash_;
 	bool live_;

@@ -21,9 +21,19 @@
 #define _cleanup_closedir_ _cleanup_(mem_closedirp)
 
 /* Hands a pointer over: its value, and NULL in its place. */
-#define STEAL(p) __extension__({ __typeof__(p) mem_stolen_ = (p); (p) = NULL; mem_stolen_; })
+#define STEAL(p)                                                                                   \
+	__extension__({                                                                            \
+		__typeof__(p) mem_stolen_ = (p);                                                   \
+		(p) = NULL;                                                                        \
+		mem_stolen_;                                                                       \
+	})
 /* Hands a descriptor over: its value, and -1 in its place. */
-#define STEAL_FD(fd) __extension__({ int mem_stolen_ = (fd); (fd) = -1; mem_stolen_; })
+#define STEAL_FD(fd)                                                                               \
+	__extension__({                                                                            \
+		int mem_stolen_ = (fd);                                                            \
+		(fd) = -1;                                                                         \
+		mem_stolen_;                                                                       \
+	})
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Says that there is no memory and aborts. */
@@ -36,7 +46,8 @@ void *xrealloc(void *p, size_t n) __attribute__((returns_nonnull));
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xstrndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull));
 void *xmemdup(const void *p, size_t n) __attribute__((malloc, returns_nonnull));
-char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), malloc, returns_nonnull));
+char *xasprintf(const char *fmt, ...)
+	__attribute__((format(printf, 1, 2), malloc, returns_nonnull));
 
 /* xrealloc() of n elements of a size; aborts where the product overflows. */
 void *xreallocarray(void *p, size_t n, size_t size) __attribute__((returns_nonnull));

@@ -157,7 +157,7 @@ void pool_reap(struct pool *p)
 {
 	uint64_t count;
 	ssize_t r = read(p->event, &count, sizeof(count));
-	(void)r;   /* EAGAIN: nothing new, the list says it */
+	(void)r; /* EAGAIN: nothing new, the list says it */
 	pthread_mutex_lock(&p->lock);
 	struct pool_job *all = take_all(&p->ended);
 	pthread_mutex_unlock(&p->lock);

@@ -14,14 +14,15 @@ struct err;
 struct pool;
 
 struct pool_job {
-	void (*run)(struct pool_job *job, void *context);   /* on a worker; context is the thread's own */
-	void (*done)(struct pool_job *job);                 /* on the reaping thread; may free the job */
+	void (*run)(struct pool_job *job,
+		    void *context);         /* on a worker; context is the thread's own */
+	void (*done)(struct pool_job *job); /* on the reaping thread; may free the job */
 	struct pool_job *next_;
 };
 
 struct pool_context {
-	void *(*make)(void *arg);          /* on the worker at its first job; may be NULL */
-	void (*free)(void *context);       /* on the worker at its end */
+	void *(*make)(void *arg);    /* on the worker at its first job; may be NULL */
+	void (*free)(void *context); /* on the worker at its end */
 	void *arg;
 };
 

@@ -16,13 +16,15 @@
 extern char **environ;
 
 /* Descriptors are first lifted above 3 so that the order of dup2 cannot overwrite one that is still needed. */
-static int add_fds(posix_spawn_file_actions_t *fa, const struct proc_options *o, int lifted[4], struct err **err)
+static int add_fds(posix_spawn_file_actions_t *fa, const struct proc_options *o, int lifted[4],
+		   struct err **err)
 {
 	for (int i = 0; i < 4; i++) {
 		int fd = i < 3 ? o->fds[i] : o->keep_fd > 0 ? o->keep_fd : -1;
 		if (i == 3 && fd < 0)
 			break;
-		lifted[i] = fd < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : fcntl(fd, F_DUPFD_CLOEXEC, 10);
+		lifted[i] = fd < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC)
+				   : fcntl(fd, F_DUPFD_CLOEXEC, 10);
 		if (lifted[i] < 0)
 			return err_sys(err, "prepare descriptor %d", i);
 		if (posix_spawn_file_actions_adddup2(fa, lifted[i], i))
@@ -31,7 +33,8 @@ static int add_fds(posix_spawn_file_actions_t *fa, const struct proc_options *o,
 	return 0;
 }
 
-static int spawn(const struct proc_options *o, posix_spawn_file_actions_t *fa, pid_t *pid, struct err **err)
+static int spawn(const struct proc_options *o, posix_spawn_file_actions_t *fa, pid_t *pid,
+		 struct err **err)
 {
 	posix_spawnattr_t attr;
 	sigset_t none, all;
@@ -40,7 +43,9 @@ static int spawn(const struct proc_options *o, posix_spawn_file_actions_t *fa, p
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setflags(&attr, (short)(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | (o->new_session ? POSIX_SPAWN_SETSID : 0)));
+	posix_spawnattr_setflags(&attr,
+				 (short)(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+					 (o->new_session ? POSIX_SPAWN_SETSID : 0)));
 	char *const *envp = o->envp ? (char *const *)(uintptr_t)o->envp : environ;
 	char *const *argv = (char *const *)(uintptr_t)o->argv;
 	char self[32];
@@ -94,10 +99,12 @@ int proc_wait(pid_t pid, int *ret_status, struct err **err)
 }
 
 /* Feeds `input` and drains `out` until the child closes its output. 0, or -1 with the error set; the child still lives. */
-static int exchange(int in, int out_fd, struct str input, int64_t until_ns, struct sb *out, struct err **err)
+static int exchange(int in, int out_fd, struct str input, int64_t until_ns, struct sb *out,
+		    struct err **err)
 {
 	for (;;) {
-		struct pollfd p[2] = { { .fd = out_fd, .events = POLLIN }, { .fd = in, .events = POLLOUT } };
+		struct pollfd p[2] = { { .fd = out_fd, .events = POLLIN },
+				       { .fd = in, .events = POLLOUT } };
 		if (in >= 0 && !input.n) {
 			close(in);
 			in = p[1].fd = -1;
@@ -109,11 +116,14 @@ static int exchange(int in, int out_fd, struct str input, int64_t until_ns, stru
 		if (r <= 0) {
 			if (in >= 0)
 				close(in);
-			return r ? err_sys(err, "poll") : err_set(err, ERR_TIMEOUT, "no answer in time");
+			return r ? err_sys(err, "poll")
+				 : err_set(err, ERR_TIMEOUT, "no answer in time");
 		}
 		if (p[1].revents) {
 			ssize_t k = write(in, input.p, input.n);
-			input = k < 0 && errno != EINTR && errno != EAGAIN ? STR("") : str_sub(input, k > 0 ? (size_t)k : 0, input.n);
+			input = k < 0 && errno != EINTR && errno != EAGAIN
+				? STR("")
+				: str_sub(input, k > 0 ? (size_t)k : 0, input.n);
 		}
 		if (p[0].revents) {
 			char buf[4096];
@@ -128,7 +138,8 @@ static int exchange(int in, int out_fd, struct str input, int64_t until_ns, stru
 	}
 }
 
-int proc_capture(const struct proc_options *o, struct str input, int timeout_ms, struct sb *out, int *ret_status, struct err **err)
+int proc_capture(const struct proc_options *o, struct str input, int timeout_ms, struct sb *out,
+		 int *ret_status, struct err **err)
 {
 	int in[2], from[2];
 	if (pipe2(in, O_CLOEXEC) < 0)
@@ -153,7 +164,8 @@ int proc_capture(const struct proc_options *o, struct str input, int timeout_ms,
 		return -1;
 	}
 	fcntl(in[1], F_SETFL, O_NONBLOCK);
-	r = exchange(in[1], from[0], input, clock_mono_ns() + timeout_ms * INT64_C(1000000), out, err);
+	r = exchange(in[1], from[0], input, clock_mono_ns() + timeout_ms * INT64_C(1000000), out,
+		     err);
 	close(from[0]);
 	if (r < 0) {
 		kill(pid, SIGKILL);

@@ -102,13 +102,16 @@ int str_int(struct str s, int64_t min, int64_t max, int64_t *ret, struct err **e
 	bool bad = !s.n || s.n > 19;
 	for (size_t i = 0; i < s.n && !bad; i++) {
 		bad = s.p[i] < '0' || s.p[i] > '9';
-		if (!bad && (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, s.p[i] - '0', &v)))
+		if (!bad &&
+		    (__builtin_mul_overflow(v, 10, &v) ||
+		     __builtin_add_overflow(v, s.p[i] - '0', &v)))
 			bad = true;
 	}
 	if (bad)
 		return err_set(err, ERR_INVALID, "'%.*s' is not a number", STR_ARG(s));
 	if (v < min || v > max)
-		return err_set(err, ERR_INVALID, "%lld is not between %lld and %lld", (long long)v, (long long)min, (long long)max);
+		return err_set(err, ERR_INVALID, "%lld is not between %lld and %lld", (long long)v,
+			       (long long)min, (long long)max);
 	*ret = v;
 	return 0;
 }
@@ -239,8 +242,9 @@ void sb_add_printable(struct sb *b, struct str s)
 	for (size_t i = 0; i < s.n;) {
 		uint32_t c;
 		size_t n = utf8_next(s, i, &c);
-		if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == UTF8_BAD || (c >= 0x200b && c <= 0x200f) ||
-		    (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069))
+		if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == UTF8_BAD ||
+		    (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+		    (c >= 0x2066 && c <= 0x2069))
 			for (size_t k = 0; k < n; k++)
 				sb_printf(b, "\\x%02x", (unsigned char)s.p[i + k]);
 		else
@@ -265,8 +269,9 @@ void sb_add_goquote(struct sb *b, struct str s)
 			sb_printf(b, "\\x%02x", (unsigned char)s.p[i]);
 		else if (c < 0x20 || c == 0x7f)
 			sb_printf(b, "\\x%02x", c);
-		else if ((c >= 0x80 && c <= 0xa0) || c == 0xad || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f) ||
-			 (c >= 0xe000 && c <= 0xf8ff) || c == 0xfeff)
+		else if ((c >= 0x80 && c <= 0xa0) || c == 0xad || (c >= 0x200b && c <= 0x200f) ||
+			 (c >= 0x2028 && c <= 0x202f) || (c >= 0xe000 && c <= 0xf8ff) ||
+			 c == 0xfeff)
 			sb_printf(b, "\\u%04x", c);
 		else
 			sb_add(b, s.p + i, n);

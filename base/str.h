@@ -63,10 +63,10 @@ static inline char str_lower(char c)
 }
 
 struct sb {
-	char *p;        /* terminated by NUL beyond n, unless nothing was written yet */
+	char *p; /* terminated by NUL beyond n, unless nothing was written yet */
 	size_t n, cap;
-	size_t max;     /* 0: no bound (never for bytes from outside) */
-	bool failed;    /* something was dropped because of max */
+	size_t max;  /* 0: no bound (never for bytes from outside) */
+	bool failed; /* something was dropped because of max */
 };
 
 /* Starts an empty buffer that refuses to grow beyond `max` bytes; 0: no bound. A zeroed struct is a valid unbounded one. */

@@ -9,14 +9,16 @@
 
 #include "base/mem.h"
 
-#define VEC(type)                                                                                                              \
-	struct {                                                                                                               \
-		type *v;                                                                                                       \
-		size_t n, cap;                                                                                                 \
+#define VEC(type)                                                                                  \
+	struct {                                                                                   \
+		type *v;                                                                           \
+		size_t n, cap;                                                                     \
 	}
 
 /* Room for one more element at least; its address. The element is not cleared. */
-#define VEC_ADD(a) ((a)->n == (a)->cap ? vec_grow((void **)&(a)->v, &(a)->cap, sizeof(*(a)->v)) : (void)0, &(a)->v[(a)->n++])
+#define VEC_ADD(a)                                                                                 \
+	((a)->n == (a)->cap ? vec_grow((void **)&(a)->v, &(a)->cap, sizeof(*(a)->v)) : (void)0,    \
+	 &(a)->v[(a)->n++])
 #define VEC_PUSH(a, x) ((void)(*VEC_ADD(a) = (x)))
 #define VEC_POP(a) ((a)->v[--(a)->n])
 #define VEC_LAST(a) (&(a)->v[(a)->n - 1])

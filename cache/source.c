@@ -3,10 +3,13 @@
 
 #include "base/err.h"
 
-int cache_source_get(struct cache *c, const struct digest *d, struct str host, struct str not_repo, struct sb *ret, struct err **err)
+int cache_source_get(struct cache *c, const struct digest *d, struct str host, struct str not_repo,
+		     struct sb *ret, struct err **err)
 {
-	_cleanup_(db_donep) struct stmt *s =
-		db_prepare(c, DB_GUESS, "SELECT repo FROM source WHERE digest = ? AND host = ? AND repo <> ? ORDER BY used DESC LIMIT 1", err);
+	_cleanup_(db_donep) struct stmt *s = db_prepare(
+		c, DB_GUESS,
+		"SELECT repo FROM source WHERE digest = ? AND host = ? AND repo <> ? ORDER BY used DESC LIMIT 1",
+		err);
 	if (!s)
 		return -1;
 	db_bind_digest(s, d);

@@ -291,7 +291,8 @@ static int sweep_container(struct store *s, struct cache *c, const char *lease, 
 {
 	/* It may be renamed between two looks: made, being made, made. */
 	for (int look = 0; look < 3; look++) {
-		_cleanup_free_ char *path = xasprintf("containers/%s%s", look == 1 ? "." : "", lease + 2);
+		_cleanup_free_ char *path =
+			xasprintf("containers/%s%s", look == 1 ? "." : "", lease + 2);
 		if (!faccessat(s->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
 			return 0;
 	}

@@ -33,10 +33,10 @@ struct selection {
 	struct str source; /* path or wildcard pattern, relative to the root */
 	struct str *excludes;
 	size_t n_excludes;
-	bool parents;       /* COPY --parents */
-	bool mask_mode;     /* octal --chmod given: modes are not part of C */
-	bool mask_owner;    /* numeric --chown given */
-	bool bind;          /* a RUN bind mount: the directory keeps its own owner and mode */
+	bool parents;    /* COPY --parents */
+	bool mask_mode;  /* octal --chmod given: modes are not part of C */
+	bool mask_owner; /* numeric --chown given */
+	bool bind;       /* a RUN bind mount: the directory keeps its own owner and mode */
 };
 
 /* sel = H("cbuild.select.1", …). */

@@ -30,21 +30,30 @@ struct build_flags {
 
 #define AT(member) offsetof(struct build_flags, member)
 static const struct option_row options[] = {
-	{ 0, "build-arg", OPT_LIST, AT(build_args), "NAME[=VALUE]", "Set a build argument; without a value: from the environment" },
-	{ 0, "build-context", OPT_LIST, AT(contexts), "NAME=DIR", "A further folder, or docker-image://REF, to COPY from or to stand on" },
-	{ 0, "call", OPT_STR, AT(call), "METHOD", "Show something instead of building: check, outline or targets; also with ,format=json" },
-	{ 0, "check", OPT_FLAG, AT(check), NULL, "Check the Dockerfile instead of building it (--call=check); warnings give exit 5" },
-	{ 0, "compress", OPT_IGNORED, 0, NULL, "Accepted: there is no transfer that could be compressed" },
-	{ 'f', "file", OPT_STR, AT(file), "FILE", "The Dockerfile (default: PATH/Dockerfile; -: from stdin)" },
+	{ 0, "build-arg", OPT_LIST, AT(build_args), "NAME[=VALUE]",
+	  "Set a build argument; without a value: from the environment" },
+	{ 0, "build-context", OPT_LIST, AT(contexts), "NAME=DIR",
+	  "A further folder, or docker-image://REF, to COPY from or to stand on" },
+	{ 0, "call", OPT_STR, AT(call), "METHOD",
+	  "Show something instead of building: check, outline or targets; also with ,format=json" },
+	{ 0, "check", OPT_FLAG, AT(check), NULL,
+	  "Check the Dockerfile instead of building it (--call=check); warnings give exit 5" },
+	{ 0, "compress", OPT_IGNORED, 0, NULL,
+	  "Accepted: there is no transfer that could be compressed" },
+	{ 'f', "file", OPT_STR, AT(file), "FILE",
+	  "The Dockerfile (default: PATH/Dockerfile; -: from stdin)" },
 	{ 0, "force-rm", OPT_IGNORED, 0, NULL, "Accepted: there are no intermediate containers" },
 	{ 0, "iidfile", OPT_STR, AT(iidfile), "FILE", "Write the image id to FILE" },
 	{ 0, "jobs", OPT_INT, AT(jobs), "N", "RUNs at once (default: 4 per core, at least 16)" },
 	{ 0, "label", OPT_LIST, AT(labels), "NAME=VALUE", "Set a label of the image" },
 	{ 0, "network", OPT_STR, AT(network), "MODE", "Network of RUN: default, host or none" },
 	{ 0, "no-cache", OPT_FLAG, AT(no_cache), NULL, "Run each RUN, COPY and ADD anew" },
-	{ 'o', "output", OPT_LIST, AT(outputs), "SPEC", "Write the image elsewhere too: type=oci,dest=FILE" },
-	{ 0, "platform", OPT_STR, AT(platform), "PLATFORM", "Build for this platform (default: this machine's)" },
-	{ 0, "progress", OPT_STR, AT(progress), "MODE", "How progress is shown: auto, plain, tty, quiet, rawjson" },
+	{ 'o', "output", OPT_LIST, AT(outputs), "SPEC",
+	  "Write the image elsewhere too: type=oci,dest=FILE" },
+	{ 0, "platform", OPT_STR, AT(platform), "PLATFORM",
+	  "Build for this platform (default: this machine's)" },
+	{ 0, "progress", OPT_STR, AT(progress), "MODE",
+	  "How progress is shown: auto, plain, tty, quiet, rawjson" },
 	{ 0, "pull", OPT_FLAG, AT(pull), NULL, "Ask the registry for newer base images" },
 	{ 'q', "quiet", OPT_FLAG, AT(quiet), NULL, "Print the image id only" },
 	{ 0, "rm", OPT_IGNORED, 0, NULL, "Accepted: there are no intermediate containers" },
@@ -67,12 +76,15 @@ static int read_dockerfile(struct request *r, struct err **err)
 	const char *file = r->flags->file;
 	_cleanup_(err_dropp) struct err *e = NULL;
 	r->dockerfile.max = DOCKERFILE_MAX;
-	r->o.dockerfile_name = file && strcmp(file, "-") ? (strrchr(file, '/') ? strrchr(file, '/') + 1 : file) : "Dockerfile";
+	r->o.dockerfile_name = file && strcmp(file, "-")
+		? (strrchr(file, '/') ? strrchr(file, '/') + 1 : file)
+		: "Dockerfile";
 	if (file && !strcmp(file, "-")) {
 		if (io_read_fd(0, "stdin", &r->dockerfile, err) < 0)
 			return err_status(err, 3);
 	} else {
-		const char *path = file ? file : arena_printf(r->arena, "%s/Dockerfile", r->o.context).p;
+		const char *path =
+			file ? file : arena_printf(r->arena, "%s/Dockerfile", r->o.context).p;
 		if (!file && access(path, F_OK) < 0 && errno == ENOENT) {
 			const char *lower = arena_printf(r->arena, "%s/dockerfile", r->o.context).p;
 			path = access(lower, F_OK) == 0 ? lower : path;
@@ -80,7 +92,9 @@ static int read_dockerfile(struct request *r, struct err **err)
 		if (io_read_file(AT_FDCWD, path, &r->dockerfile, &e) < 0) {
 			err_set(err, e->code, "failed to read dockerfile: %s", e->msg);
 			if (e->code == ERR_NOT_FOUND)
-				err_hint(err, "name the Dockerfile with -f FILE; relative to the current folder");
+				err_hint(
+					err,
+					"name the Dockerfile with -f FILE; relative to the current folder");
 			return err_status(err, 3);
 		}
 		r->o.dockerfile_path = path;
@@ -90,22 +104,24 @@ static int read_dockerfile(struct request *r, struct err **err)
 	return 0;
 }
 
-static int pairs_of(struct request *r, const struct opt_list *l, const char *option, bool from_env, const struct plan_pair **ret,
-		    size_t *ret_n, struct err **err)
+static int pairs_of(struct request *r, const struct opt_list *l, const char *option, bool from_env,
+		    const struct plan_pair **ret, size_t *ret_n, struct err **err)
 {
 	struct plan_pair *all = arena_array_of(r->arena, struct plan_pair, l->n);
 	size_t n = 0;
 	for (size_t i = 0; i < l->n; i++) {
 		struct str text = str_c(l->v[i]);
 		if (!text.n || text.p[0] == '=')
-			return cmd_usage(err, "invalid argument \"%s\" for \"--%s\": expected NAME=VALUE", l->v[i], option);
+			return cmd_usage(
+				err, "invalid argument \"%s\" for \"--%s\": expected NAME=VALUE",
+				l->v[i], option);
 		if (str_cut(text, '=', &all[n].name, &all[n].value)) {
 			n++;
 			continue;
 		}
 		const char *value = from_env ? getenv(l->v[i]) : "";
 		if (!value)
-			continue;   /* not set: as if it were not given */
+			continue; /* not set: as if it were not given */
 		all[n++] = (struct plan_pair){ text, str_c(value) };
 	}
 	*ret = all;
@@ -117,16 +133,23 @@ static int pairs_of(struct request *r, const struct opt_list *l, const char *opt
 static int contexts_of(struct request *r, struct err **err)
 {
 	const struct plan_pair *list;
-	if (pairs_of(r, &r->flags->contexts, "build-context", false, &list, &r->o.plan.n_contexts, err) < 0)
+	if (pairs_of(r, &r->flags->contexts, "build-context", false, &list, &r->o.plan.n_contexts,
+		     err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->o.plan.n_contexts; i++) {
 		struct plan_pair *p = (struct plan_pair *)(uintptr_t)&list[i];
 		struct stat st;
 		bool image = str_starts(p->value, STR("docker-image://"));
 		if (!image && str_find_str(p->value, STR("://"), 0) != SIZE_MAX)
-			return err_set(err, ERR_UNSUPPORTED, "not supported yet: --build-context %.*s: only folders and images are", STR_ARG(p->value));
-		if (!image && (stat(arena_cstr(r->arena, p->value), &st) < 0 || !S_ISDIR(st.st_mode)))
-			return err_set(err, ERR_NOT_FOUND, "build context '%.*s': '%.*s' is no folder", STR_ARG(p->name), STR_ARG(p->value)),
+			return err_set(
+				err, ERR_UNSUPPORTED,
+				"not supported yet: --build-context %.*s: only folders and images are",
+				STR_ARG(p->value));
+		if (!image &&
+		    (stat(arena_cstr(r->arena, p->value), &st) < 0 || !S_ISDIR(st.st_mode)))
+			return err_set(err, ERR_NOT_FOUND,
+				       "build context '%.*s': '%.*s' is no folder",
+				       STR_ARG(p->name), STR_ARG(p->value)),
 			       err_status(err, 3);
 		char *lower = arena_cstr(r->arena, p->name);
 		for (size_t k = 0; k < p->name.n; k++)
@@ -147,7 +170,9 @@ static int tags_of(struct request *r, struct err **err)
 			return err_status(err, 2);
 		}
 		if (ref.has_digest)
-			return cmd_usage(err, "invalid tag \"%s\": a tag cannot be a digest reference", r->flags->tags.v[i]);
+			return cmd_usage(err,
+					 "invalid tag \"%s\": a tag cannot be a digest reference",
+					 r->flags->tags.v[i]);
 		tags[i] = ref_full(r->arena, &ref);
 	}
 	r->o.tags = tags;
@@ -156,7 +181,8 @@ static int tags_of(struct request *r, struct err **err)
 }
 
 /* -o type=oci,dest=FILE[,tar=false] */
-static int output_of(struct request *r, const char *spec, struct build_output *ret, struct err **err)
+static int output_of(struct request *r, const char *spec, struct build_output *ret,
+		     struct err **err)
 {
 	struct str rest = str_c(spec), field, key, value, type = { 0 };
 	bool more = true, tar = true;
@@ -165,19 +191,27 @@ static int output_of(struct request *r, const char *spec, struct build_output *r
 		if (!more)
 			field = rest;
 		if (!str_cut(field, '=', &key, &value))
-			return err_set(err, ERR_UNSUPPORTED, "not supported yet: --output %s: use type=oci,dest=FILE", spec), err_status(err, 2);
+			return err_set(err, ERR_UNSUPPORTED,
+				       "not supported yet: --output %s: use type=oci,dest=FILE",
+				       spec),
+			       err_status(err, 2);
 		if (str_eq_c(key, "type"))
 			type = value;
 		else if (str_eq_c(key, "dest"))
 			ret->dest = arena_cstr(r->arena, value);
-		else if (str_eq_c(key, "tar") && (str_eq_c(value, "true") || str_eq_c(value, "false")))
+		else if (str_eq_c(key, "tar") &&
+			 (str_eq_c(value, "true") || str_eq_c(value, "false")))
 			tar = str_eq_c(value, "true");
 		else
-			return err_set(err, ERR_UNSUPPORTED, "not supported yet: --output %s: attribute '%.*s'", spec, STR_ARG(key)),
+			return err_set(err, ERR_UNSUPPORTED,
+				       "not supported yet: --output %s: attribute '%.*s'", spec,
+				       STR_ARG(key)),
 			       err_status(err, 2);
 	}
 	if (!str_eq_c(type, "oci"))
-		return err_set(err, ERR_UNSUPPORTED, "not supported yet: --output type=%.*s: use type=oci,dest=FILE", STR_ARG(type)),
+		return err_set(err, ERR_UNSUPPORTED,
+			       "not supported yet: --output type=%.*s: use type=oci,dest=FILE",
+			       STR_ARG(type)),
 		       err_status(err, 2);
 	if (!ret->dest || !*ret->dest)
 		return cmd_usage(err, "--output %s: dest=FILE is missing", spec);
@@ -187,7 +221,8 @@ static int output_of(struct request *r, const char *spec, struct build_output *r
 
 static int outputs_of(struct request *r, struct err **err)
 {
-	struct build_output *all = arena_array_of(r->arena, struct build_output, r->flags->outputs.n);
+	struct build_output *all =
+		arena_array_of(r->arena, struct build_output, r->flags->outputs.n);
 	for (size_t i = 0; i < r->flags->outputs.n; i++)
 		if (output_of(r, r->flags->outputs.v[i], &all[i], err) < 0)
 			return -1;
@@ -199,20 +234,27 @@ static int outputs_of(struct request *r, struct err **err)
 static int platform_of(struct request *r, struct err **err)
 {
 	struct oci_platform host = oci_platform_host();
-	const char *text = r->flags->platform ? r->flags->platform : getenv("DOCKER_DEFAULT_PLATFORM");
+	const char *text =
+		r->flags->platform ? r->flags->platform : getenv("DOCKER_DEFAULT_PLATFORM");
 	r->o.plan.build_platform = r->o.plan.target_platform = host;
 	if (!text || !*text || !strcmp(text, "local"))
 		return 0;
 	if (strchr(text, ','))
-		return err_set(err, ERR_UNSUPPORTED, "not supported yet: several platforms in one build (--platform %s)", text),
+		return err_set(err, ERR_UNSUPPORTED,
+			       "not supported yet: several platforms in one build (--platform %s)",
+			       text),
 		       err_status(err, 2);
-	return oci_platform_parse(r->arena, str_c(text), &host, &r->o.plan.target_platform, err) < 0 ? err_status(err, 2) : 0;
+	return oci_platform_parse(r->arena, str_c(text), &host, &r->o.plan.target_platform, err) < 0
+		? err_status(err, 2)
+		: 0;
 }
 
 static int network_of(struct request *r, struct err **err)
 {
 	const char *n = r->flags->network;
-	r->o.plan.network = n && !strcmp(n, "none") ? PLAN_NET_NONE : n && !strcmp(n, "host") ? PLAN_NET_HOST : PLAN_NET_DEFAULT;
+	r->o.plan.network = n && !strcmp(n, "none") ? PLAN_NET_NONE
+		: n && !strcmp(n, "host")           ? PLAN_NET_HOST
+						    : PLAN_NET_DEFAULT;
 	if (n && *n && strcmp(n, "none") && strcmp(n, "host") && strcmp(n, "default"))
 		return cmd_usage(err, "invalid network mode \"%s\": use default, host or none", n);
 	return 0;
@@ -224,7 +266,9 @@ static int request_of(struct request *r, const struct args *args, struct err **e
 		return cmd_usage(err, "\"cbuild build\" requires exactly 1 argument");
 	r->o.context = args->v[0];
 	if (!strcmp(r->o.context, "-") || strstr(r->o.context, "://"))
-		return err_set(err, ERR_UNSUPPORTED, "not supported yet: a build context that is no folder ('%s')", r->o.context),
+		return err_set(err, ERR_UNSUPPORTED,
+			       "not supported yet: a build context that is no folder ('%s')",
+			       r->o.context),
 		       err_status(err, 2);
 	struct stat st;
 	if (stat(r->o.context, &st) < 0) {
@@ -232,13 +276,18 @@ static int request_of(struct request *r, const struct args *args, struct err **e
 		return err_status(err, 3);
 	}
 	if (!S_ISDIR(st.st_mode))
-		return err_set(err, ERR_INVALID, "open build context '%s': it is no folder", r->o.context), err_status(err, 3);
+		return err_set(err, ERR_INVALID, "open build context '%s': it is no folder",
+			       r->o.context),
+		       err_status(err, 3);
 	r->o.no_cache = r->flags->no_cache;
 	r->o.pull = r->flags->pull;
 	r->o.plan.target = str_c(r->flags->target);
-	if (pairs_of(r, &r->flags->build_args, "build-arg", true, &r->o.plan.build_args, &r->o.plan.n_build_args, err) < 0 ||
-	    pairs_of(r, &r->flags->labels, "label", false, &r->o.plan.labels, &r->o.plan.n_labels, err) < 0 || contexts_of(r, err) < 0 ||
-	    tags_of(r, err) < 0 || outputs_of(r, err) < 0 || platform_of(r, err) < 0 || network_of(r, err) < 0)
+	if (pairs_of(r, &r->flags->build_args, "build-arg", true, &r->o.plan.build_args,
+		     &r->o.plan.n_build_args, err) < 0 ||
+	    pairs_of(r, &r->flags->labels, "label", false, &r->o.plan.labels, &r->o.plan.n_labels,
+		     err) < 0 ||
+	    contexts_of(r, err) < 0 || tags_of(r, err) < 0 || outputs_of(r, err) < 0 ||
+	    platform_of(r, err) < 0 || network_of(r, err) < 0)
 		return -1;
 	return read_dockerfile(r, err);
 }
@@ -255,7 +304,8 @@ static int write_iid(const char *path, const struct digest *id, struct err **err
 	char text[DIGEST_TEXT];
 	if (is_special(path)) {
 		_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-		if (fd < 0 || io_write_full(fd, digest_text(id, text), strlen(digest_text(id, text))) < 0) {
+		if (fd < 0 ||
+		    io_write_full(fd, digest_text(id, text), strlen(digest_text(id, text))) < 0) {
 			err_sys(err, "write '%s'", path);
 			return err_status(err, 4);
 		}
@@ -266,16 +316,23 @@ static int write_iid(const char *path, const struct digest *id, struct err **err
 	return 0;
 }
 
-static int environment(struct session *s, const struct request *r, struct event_sink *ui, struct build_env *env, struct err **err)
+static int environment(struct session *s, const struct request *r, struct event_sink *ui,
+		       struct build_env *env, struct err **err)
 {
-	*env = (struct build_env){ .spawner = session_spawner, .spawner_arg = s, .events = ui, .cancel = session_cancel_flag(s),
-				   .wake_fd = session_wake_fd(s), .jobs = r->flags->jobs > 0 ? (unsigned)r->flags->jobs : 0 };
-	if (session_store(s, &env->store, err) < 0 || session_cache(s, &env->cache, err) < 0 || session_cpu_pool(s, &env->cpu, err) < 0)
+	*env = (struct build_env){ .spawner = session_spawner,
+				   .spawner_arg = s,
+				   .events = ui,
+				   .cancel = session_cancel_flag(s),
+				   .wake_fd = session_wake_fd(s),
+				   .jobs = r->flags->jobs > 0 ? (unsigned)r->flags->jobs : 0 };
+	if (session_store(s, &env->store, err) < 0 || session_cache(s, &env->cache, err) < 0 ||
+	    session_cpu_pool(s, &env->cpu, err) < 0)
 		return -1;
 	return session_registry(s, ui, &env->registry, err);
 }
 
-static int build(struct session *s, struct request *r, struct event_sink *ui, struct build_result *result, struct err **err)
+static int build(struct session *s, struct request *r, struct event_sink *ui,
+		 struct build_result *result, struct err **err)
 {
 	struct build_env env;
 	return environment(s, r, ui, &env, err) < 0 ? -1 : solver_build(&env, &r->o, result, err);
@@ -296,7 +353,8 @@ static void put_json(struct sb *out, json_t *j)
 }
 
 /* What the checks say, and a failure of planning as an error. A warning is a gate: exit 5. */
-static int check(struct session *s, struct request *r, const struct call *call, struct sb *out, int *ret_status, struct err **err)
+static int check(struct session *s, struct request *r, const struct call *call, struct sb *out,
+		 int *ret_status, struct err **err)
 {
 	struct build_env env;
 	struct df_lint lint = { .a = r->arena };
@@ -317,11 +375,13 @@ static int check(struct session *s, struct request *r, const struct call *call, 
 	return 0;
 }
 
-static int outline(struct session *s, struct request *r, const struct call *call, struct sb *out, struct err **err)
+static int outline(struct session *s, struct request *r, const struct call *call, struct sb *out,
+		   struct err **err)
 {
 	struct build_env env;
 	struct plan_outline o;
-	if (environment(s, r, NULL, &env, err) < 0 || solver_outline(&env, &r->o, r->arena, &o, err) < 0)
+	if (environment(s, r, NULL, &env, err) < 0 ||
+	    solver_outline(&env, &r->o, r->arena, &o, err) < 0)
 		return -1;
 	if (call->json)
 		put_json(out, call_outline_json(&o, r->o.dockerfile));
@@ -344,7 +404,8 @@ static int targets(struct request *r, const struct call *call, struct sb *out, s
 }
 
 /* What is shown instead of a build, on stdout, also where it ends with an error. */
-static int show(struct session *s, struct request *r, const struct call *call, int *ret_status, struct err **err)
+static int show(struct session *s, struct request *r, const struct call *call, int *ret_status,
+		struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb out = { .max = SHOWN_MAX };
 	int status;
@@ -364,7 +425,8 @@ static int call_of(const struct build_flags *f, struct call *ret, struct err **e
 	static const struct {
 		const char *name;
 		enum method method;
-	} methods[] = { { "build", METHOD_BUILD }, { "", METHOD_BUILD }, { "check", METHOD_CHECK }, { "lint", METHOD_CHECK },
+	} methods[] = { { "build", METHOD_BUILD },     { "", METHOD_BUILD },
+			{ "check", METHOD_CHECK },     { "lint", METHOD_CHECK },
 			{ "outline", METHOD_OUTLINE }, { "targets", METHOD_TARGETS } };
 	const char *text = f->call ? f->call : f->check ? "check" : "build";
 	struct str rest = str_c(text), field, key, value;
@@ -380,15 +442,18 @@ static int call_of(const struct build_flags *f, struct call *ret, struct err **e
 		if (!more)
 			field = rest;
 		known = str_cut(field, '=', &key, &value);
-		if (known && str_eq_c(key, "format") && (str_eq_c(value, "json") || str_eq_c(value, "text")))
+		if (known && str_eq_c(key, "format") &&
+		    (str_eq_c(value, "json") || str_eq_c(value, "text")))
 			ret->json = str_eq_c(value, "json");
 		else
-			known = known && str_eq_c(key, "ignorestatus") && df_bool_parse(value, &ret->ignore_status);
+			known = known && str_eq_c(key, "ignorestatus") &&
+				df_bool_parse(value, &ret->ignore_status);
 	}
 	return known ? 0 : cmd_usage(err, "invalid print value: %s", text);
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	struct request r = { .arena = arena_new(), .flags = opts };
 	struct build_result result;
@@ -409,7 +474,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	if (!status && r.flags->iidfile)
 		status = write_iid(r.flags->iidfile, &result.image_id, err);
 	if (!status && result.n_warnings && mode != UI_RAWJSON && mode != UI_QUIET)
-		fprintf(stderr, "%zu warning%s found (use --check to see them)\n", result.n_warnings, result.n_warnings == 1 ? "" : "s");
+		fprintf(stderr, "%zu warning%s found (use --check to see them)\n",
+			result.n_warnings, result.n_warnings == 1 ? "" : "s");
 	char text[DIGEST_TEXT];
 	if (!status && mode == UI_QUIET)
 		printf("%s\n", digest_text(&result.image_id, text));
@@ -419,8 +485,14 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_build = {
-	.name = "build", .alias = "image build", .usage = "[OPTIONS] PATH", .summary = "Build an image from a Dockerfile",
-	.options = options, .opts_size = sizeof(struct build_flags), .needs = NEEDS_ROOT, .run = run,
+	.name = "build",
+	.alias = "image build",
+	.usage = "[OPTIONS] PATH",
+	.summary = "Build an image from a Dockerfile",
+	.options = options,
+	.opts_size = sizeof(struct build_flags),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild build -t shop .\n  cbuild -t shop .                          the same\n"
 		"  cbuild build -f docker/Dockerfile --target test --build-arg VERSION=2 .\n"
 		"  cbuild build --output type=oci,dest=shop.tar .\n",

@@ -12,7 +12,8 @@ struct fsck_options {
 };
 
 static const struct option_row fsck_table[] = {
-	{ 0, "data", OPT_FLAG, offsetof(struct fsck_options, data), NULL, "Check the data of every file too" },
+	{ 0, "data", OPT_FLAG, offsetof(struct fsck_options, data), NULL,
+	  "Check the data of every file too" },
 	{ 0 },
 };
 
@@ -22,7 +23,8 @@ static void say(void *arg, const char *text)
 	printf("%s\n", text);
 }
 
-static int run_fsck(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run_fsck(struct session *s, const void *opts, const struct args *args, int *ret_status,
+		    struct err **err)
 {
 	const struct fsck_options *o = opts;
 	struct cache *c;
@@ -36,15 +38,21 @@ static int run_fsck(struct session *s, const void *opts, const struct args *args
 	return 0;
 }
 
-const struct command cmd_debug_fsck = { .name = "debug fsck", .usage = "[--data]", .summary = "Check the store", .options = fsck_table,
-					.opts_size = sizeof(struct fsck_options), .needs = NEEDS_ROOT, .run = run_fsck };
+const struct command cmd_debug_fsck = { .name = "debug fsck",
+					.usage = "[--data]",
+					.summary = "Check the store",
+					.options = fsck_table,
+					.opts_size = sizeof(struct fsck_options),
+					.needs = NEEDS_ROOT,
+					.run = run_fsck };
 
 struct dump_options {
 	bool json;
 };
 
 static const struct option_row dump_table[] = {
-	{ 0, "json", OPT_FLAG, offsetof(struct dump_options, json), NULL, "As JSON, one object a line (the only form)" },
+	{ 0, "json", OPT_FLAG, offsetof(struct dump_options, json), NULL,
+	  "As JSON, one object a line (the only form)" },
 	{ 0 },
 };
 
@@ -56,22 +64,31 @@ static int dump(const struct args *args, int (*f)(int, char **), int *ret_status
 	return 0;
 }
 
-static int run_dockerfile(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run_dockerfile(struct session *s, const void *opts, const struct args *args,
+			  int *ret_status, struct err **err)
 {
 	(void)s;
 	(void)opts;
 	return dump(args, cmd_debug_dump_dockerfile, ret_status, err);
 }
 
-static int run_image(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run_image(struct session *s, const void *opts, const struct args *args, int *ret_status,
+		     struct err **err)
 {
 	(void)s;
 	(void)opts;
 	return dump(args, cmd_debug_dump_image_config, ret_status, err);
 }
 
-const struct command cmd_debug_dockerfile = { .name = "debug dump-dockerfile", .usage = "--json FILE...", .summary = "Show how Dockerfiles are read",
-					      .options = dump_table, .opts_size = sizeof(struct dump_options), .run = run_dockerfile };
-const struct command cmd_debug_image = { .name = "debug dump-image-config", .usage = "--json FILE...",
-					 .summary = "Show the image config that Dockerfiles give", .options = dump_table,
-					 .opts_size = sizeof(struct dump_options), .run = run_image };
+const struct command cmd_debug_dockerfile = { .name = "debug dump-dockerfile",
+					      .usage = "--json FILE...",
+					      .summary = "Show how Dockerfiles are read",
+					      .options = dump_table,
+					      .opts_size = sizeof(struct dump_options),
+					      .run = run_dockerfile };
+const struct command cmd_debug_image = { .name = "debug dump-image-config",
+					 .usage = "--json FILE...",
+					 .summary = "Show the image config that Dockerfiles give",
+					 .options = dump_table,
+					 .opts_size = sizeof(struct dump_options),
+					 .run = run_image };

@@ -17,8 +17,10 @@ struct import_options {
 };
 
 static const struct option_row options[] = {
-	{ 'm', "message", OPT_STR, offsetof(struct import_options, message), "TEXT", "Comment in the image's history" },
-	{ 0, "platform", OPT_STR, offsetof(struct import_options, platform), "PLATFORM", "Platform of the image (default: this machine's)" },
+	{ 'm', "message", OPT_STR, offsetof(struct import_options, message), "TEXT",
+	  "Comment in the image's history" },
+	{ 0, "platform", OPT_STR, offsetof(struct import_options, platform), "PLATFORM",
+	  "Platform of the image (default: this machine's)" },
 	{ 0 },
 };
 
@@ -29,13 +31,22 @@ static int open_tar(const char *path, int *ret, struct err **err)
 }
 
 /* The config of an image with one layer that came as a tar, with Docker's PATH. */
-static int make_config(struct arena *a, const struct import_options *o, const struct layer *l, struct sb *out, struct err **err)
+static int make_config(struct arena *a, const struct import_options *o, const struct layer *l,
+		       struct sb *out, struct err **err)
 {
-	static struct str path = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 65 };
+	static struct str path = {
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 65
+	};
 	struct oci_platform host = oci_platform_host();
-	struct oci_image image = { .platform = host, .created_ns = clock_real_ns(), .diff_ids = arena_new_of(a, struct digest), .n_diff_ids = 1 };
-	struct oci_history history = { .created_ns = image.created_ns, .created_by = STR("import"), .comment = str_c(o->message) };
-	if (o->platform && oci_platform_parse(a, str_c(o->platform), &host, &image.platform, err) < 0)
+	struct oci_image image = { .platform = host,
+				   .created_ns = clock_real_ns(),
+				   .diff_ids = arena_new_of(a, struct digest),
+				   .n_diff_ids = 1 };
+	struct oci_history history = { .created_ns = image.created_ns,
+				       .created_by = STR("import"),
+				       .comment = str_c(o->message) };
+	if (o->platform &&
+	    oci_platform_parse(a, str_c(o->platform), &host, &image.platform, err) < 0)
 		return -1;
 	path.n = strlen(path.p);
 	image.config.env = (struct oci_list){ &path, 1, true };
@@ -45,7 +56,8 @@ static int make_config(struct arena *a, const struct import_options *o, const st
 	return oci_image_print(&image, out, err);
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	(void)ret_status;
 	const struct import_options *o = opts;
@@ -66,7 +78,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	if (session_cache(s, &c, err) < 0 || open_tar(args->v[0], &fd, err) < 0)
 		return -1;
 	session_catch_signals(s);
-	if (cache_layer_unpack(c, io_source_fd(fd, true, args->v[0]), NULL, NULL, NULL, &layer, err) < 0)
+	if (cache_layer_unpack(c, io_source_fd(fd, true, args->v[0]), NULL, NULL, NULL, &layer,
+			       err) < 0)
 		return err_wrap(err, "import '%s'", args->v[0]);
 	struct chain chain = { &layer, 1 };
 	struct digest id;
@@ -79,9 +92,14 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_import = {
-	.name = "import", .alias = "image import", .usage = "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
-	.summary = "Make an image from a tar of a root file system", .options = options,
-	.opts_size = sizeof(struct import_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "import",
+	.alias = "image import",
+	.usage = "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
+	.summary = "Make an image from a tar of a root file system",
+	.options = options,
+	.opts_size = sizeof(struct import_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "The tar may be compressed by gzip or zstd.\n\nExamples:\n  cbuild import rootfs.tar.zst debian:12-slim\n"
 		"  mmdebstrap --variant=minbase bookworm - | cbuild import - debian:12\n",
 };

@@ -4,7 +4,8 @@
 #include "cmd/session.h"
 
 /* What may wait until a result was printed: syncfs, marks, checkpoint. Started by session_free() with nothing of the caller's. */
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	(void)opts;
 	(void)args;
@@ -15,5 +16,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	return cache_store_sync(store, err);
 }
 
-const struct command cmd_internal_tail = { .name = "internal tail", .usage = "", .summary = "Bring what was built to the disk",
-					   .needs = NEEDS_ROOT, .run = run };
+const struct command cmd_internal_tail = { .name = "internal tail",
+					   .usage = "",
+					   .summary = "Bring what was built to the disk",
+					   .needs = NEEDS_ROOT,
+					   .run = run };

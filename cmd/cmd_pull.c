@@ -13,9 +13,12 @@ struct pull_options {
 };
 
 static const struct option_row options[] = {
-	{ 0, "platform", OPT_STR, offsetof(struct pull_options, platform), "PLATFORM", "Pull for this platform (default: this machine's)" },
-	{ 0, "progress", OPT_STR, offsetof(struct pull_options, progress), "MODE", "How progress is shown: auto, plain, tty, quiet, rawjson" },
-	{ 'q', "quiet", OPT_FLAG, offsetof(struct pull_options, quiet), NULL, "Print the reference only" },
+	{ 0, "platform", OPT_STR, offsetof(struct pull_options, platform), "PLATFORM",
+	  "Pull for this platform (default: this machine's)" },
+	{ 0, "progress", OPT_STR, offsetof(struct pull_options, progress), "MODE",
+	  "How progress is shown: auto, plain, tty, quiet, rawjson" },
+	{ 'q', "quiet", OPT_FLAG, offsetof(struct pull_options, quiet), NULL,
+	  "Print the reference only" },
 	{ 0 },
 };
 
@@ -24,13 +27,17 @@ static void print_result(struct arena *a, const struct resolved *r, bool fresh, 
 	char text[DIGEST_TEXT];
 	struct str familiar = ref_familiar(a, &r->ref);
 	if (!quiet) {
-		printf("Digest: %s\n", digest_text(digest_is_zero(&r->index) ? &r->manifest_digest : &r->index, text));
-		printf("Status: %s for %.*s\n", fresh ? "Downloaded newer image" : "Image is up to date", STR_ARG(familiar));
+		printf("Digest: %s\n",
+		       digest_text(digest_is_zero(&r->index) ? &r->manifest_digest : &r->index,
+				   text));
+		printf("Status: %s for %.*s\n",
+		       fresh ? "Downloaded newer image" : "Image is up to date", STR_ARG(familiar));
 	}
 	printf("%.*s\n", STR_ARG(r->ref_text));
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	(void)ret_status;
 	const struct pull_options *o = opts;
@@ -53,7 +60,8 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	if (!r)
 		r = session_registry(s, ui, &registry, err);
 	if (!r)
-		r = registry_pull(registry, c, a, str_c(args->v[0]), &platform, &image, &fresh, err);
+		r = registry_pull(registry, c, a, str_c(args->v[0]), &platform, &image, &fresh,
+				  err);
 	ui_close(ui, r < 0);
 	if (!r)
 		print_result(a, &image, fresh, o->quiet);
@@ -61,7 +69,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_pull = {
-	.name = "pull", .alias = "image pull", .usage = "[OPTIONS] NAME[:TAG|@DIGEST]", .summary = "Bring an image from a registry",
-	.options = options, .opts_size = sizeof(struct pull_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "pull",
+	.alias = "image pull",
+	.usage = "[OPTIONS] NAME[:TAG|@DIGEST]",
+	.summary = "Bring an image from a registry",
+	.options = options,
+	.opts_size = sizeof(struct pull_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild pull debian:12-slim\n  cbuild pull --platform linux/arm64 127.0.0.1:5000/library/busybox\n",
 };

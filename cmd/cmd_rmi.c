@@ -12,19 +12,23 @@ struct rmi_options {
 };
 
 static const struct option_row options[] = {
-	{ 'f', "force", OPT_FLAG, offsetof(struct rmi_options, force), NULL, "Remove all names of an image given by its id" },
-	{ 0, "no-prune", OPT_IGNORED, 0, NULL, "Accepted: layers are kept for the cache until it is collected" },
+	{ 'f', "force", OPT_FLAG, offsetof(struct rmi_options, force), NULL,
+	  "Remove all names of an image given by its id" },
+	{ 0, "no-prune", OPT_IGNORED, 0, NULL,
+	  "Accepted: layers are kept for the cache until it is collected" },
 	{ 0 },
 };
 
 /* As Docker: an image that a container stands on keeps its last name, unless forced; then it stays without one. */
-static int check_containers(struct cache *c, struct arena *a, const char *text, const struct image *image, bool by_name, bool force, bool *ret_used,
+static int check_containers(struct cache *c, struct arena *a, const char *text,
+			    const struct image *image, bool by_name, bool force, bool *ret_used,
 			    struct err **err)
 {
 	struct image_row *rows;
 	size_t n, names = 0;
 	char user[65], id[DIGEST_TEXT];
-	if (cache_container_of_image(c, &image->id, ret_used, user, err) < 0 || cache_image_list(c, a, &rows, &n, err) < 0)
+	if (cache_container_of_image(c, &image->id, ret_used, user, err) < 0 ||
+	    cache_image_list(c, a, &rows, &n, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		names += rows[i].name.n && digest_eq(&rows[i].id, &image->id);
@@ -32,13 +36,20 @@ static int check_containers(struct cache *c, struct arena *a, const char *text, 
 		return 0;
 	digest_text(&image->id, id);
 	if (by_name)
-		return err_set(err, ERR_EXISTS, "conflict: unable to remove repository reference \"%s\" (must force) - container %.12s is using its "
-			       "referenced image %.12s", text, user, id + 7);
-	return err_set(err, ERR_EXISTS, "conflict: unable to delete %.12s (must be forced) - image is being used by container %.12s", id + 7, user);
+		return err_set(
+			err, ERR_EXISTS,
+			"conflict: unable to remove repository reference \"%s\" (must force) - container %.12s is using its "
+			"referenced image %.12s",
+			text, user, id + 7);
+	return err_set(
+		err, ERR_EXISTS,
+		"conflict: unable to delete %.12s (must be forced) - image is being used by container %.12s",
+		id + 7, user);
 }
 
 /* Removes all names of an image, printing each. */
-static int untag_all(struct cache *c, struct arena *a, const struct digest *id, bool force, struct err **err)
+static int untag_all(struct cache *c, struct arena *a, const struct digest *id, bool force,
+		     struct err **err)
 {
 	struct image_row *rows;
 	size_t n, names = 0;
@@ -48,22 +59,26 @@ static int untag_all(struct cache *c, struct arena *a, const struct digest *id, 
 	for (size_t i = 0; i < n; i++)
 		names += rows[i].name.n && digest_eq(&rows[i].id, id);
 	if (names > 1 && !force)
-		return err_set(err, ERR_EXISTS, "unable to delete %.12s (must be forced) - image is referenced in multiple repositories",
-			       digest_text(id, text) + 7);
+		return err_set(
+			err, ERR_EXISTS,
+			"unable to delete %.12s (must be forced) - image is referenced in multiple repositories",
+			digest_text(id, text) + 7);
 	for (size_t i = 0; i < n; i++) {
 		bool last;
 		struct digest gone;
 		struct ref ref;
 		if (!rows[i].name.n || !digest_eq(&rows[i].id, id))
 			continue;
-		if (ref_parse(a, rows[i].name, &ref, err) < 0 || cache_name_del(c, rows[i].name, &last, &gone, err) < 0)
+		if (ref_parse(a, rows[i].name, &ref, err) < 0 ||
+		    cache_name_del(c, rows[i].name, &last, &gone, err) < 0)
 			return -1;
 		printf("Untagged: %.*s\n", STR_ARG(ref_familiar(a, &ref)));
 	}
 	return 0;
 }
 
-static int remove_one(struct cache *c, struct arena *a, const char *text, bool force, struct err **err)
+static int remove_one(struct cache *c, struct arena *a, const char *text, bool force,
+		      struct err **err)
 {
 	struct image image;
 	struct str name;
@@ -75,7 +90,8 @@ static int remove_one(struct cache *c, struct arena *a, const char *text, bool f
 	if (name.n) {
 		struct digest gone;
 		struct ref ref;
-		if (cache_name_del(c, name, &last, &gone, err) < 0 || ref_parse(a, name, &ref, err) < 0)
+		if (cache_name_del(c, name, &last, &gone, err) < 0 ||
+		    ref_parse(a, name, &ref, err) < 0)
 			return -1;
 		printf("Untagged: %.*s\n", STR_ARG(ref_familiar(a, &ref)));
 	} else if (untag_all(c, a, &image.id, force, err) < 0) {
@@ -89,7 +105,8 @@ static int remove_one(struct cache *c, struct arena *a, const char *text, bool f
 	return 0;
 }
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	const struct rmi_options *o = opts;
 	_cleanup_(arena_freep) struct arena *a = arena_new();
@@ -111,7 +128,13 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 }
 
 const struct command cmd_rmi = {
-	.name = "rmi", .alias = "image rm", .usage = "[OPTIONS] IMAGE [IMAGE...]", .summary = "Remove images",
-	.options = options, .opts_size = sizeof(struct rmi_options), .needs = NEEDS_ROOT, .run = run,
+	.name = "rmi",
+	.alias = "image rm",
+	.usage = "[OPTIONS] IMAGE [IMAGE...]",
+	.summary = "Remove images",
+	.options = options,
+	.opts_size = sizeof(struct rmi_options),
+	.needs = NEEDS_ROOT,
+	.run = run,
 	.more = "Examples:\n  cbuild rmi shop:v1\n  cbuild rmi -f 5b0d2a7c9e1f\n",
 };

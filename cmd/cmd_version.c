@@ -3,7 +3,8 @@
 #include "cmd/cmd.h"
 #include "cmd/commands.h"
 
-static int run(struct session *s, const void *opts, const struct args *args, int *ret_status, struct err **err)
+static int run(struct session *s, const void *opts, const struct args *args, int *ret_status,
+	       struct err **err)
 {
 	(void)s;
 	(void)opts;
@@ -14,4 +15,6 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	return 0;
 }
 
-const struct command cmd_version = { .name = "version", .usage = "", .summary = "Show the version of cbuild", .run = run };
+const struct command cmd_version = {
+	.name = "version", .usage = "", .summary = "Show the version of cbuild", .run = run
+};

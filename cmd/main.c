@@ -19,14 +19,38 @@
 
 /* Groups of two words ("debug fsck") stand under their full name. */
 static const struct command *const commands[] = {
-	&cmd_build, &cmd_run, &cmd_create, &cmd_start, &cmd_exec, &cmd_attach, &cmd_ps, &cmd_logs, &cmd_stop, &cmd_kill, &cmd_rm, &cmd_wait,
-	&cmd_inspect, &cmd_rename, &cmd_images, &cmd_pull, &cmd_tag, &cmd_rmi, &cmd_import, &cmd_version,
-	&cmd_debug_fsck, &cmd_debug_dockerfile, &cmd_debug_image, &cmd_internal_tail, &cmd_internal_reap,
+	&cmd_build,
+	&cmd_run,
+	&cmd_create,
+	&cmd_start,
+	&cmd_exec,
+	&cmd_attach,
+	&cmd_ps,
+	&cmd_logs,
+	&cmd_stop,
+	&cmd_kill,
+	&cmd_rm,
+	&cmd_wait,
+	&cmd_inspect,
+	&cmd_rename,
+	&cmd_images,
+	&cmd_pull,
+	&cmd_tag,
+	&cmd_rmi,
+	&cmd_import,
+	&cmd_version,
+	&cmd_debug_fsck,
+	&cmd_debug_dockerfile,
+	&cmd_debug_image,
+	&cmd_internal_tail,
+	&cmd_internal_reap,
 };
 
 static const struct option_row global_options[] = {
-	{ 0, "root", OPT_STR, offsetof(struct session_options, root), "DIR", "Keep the store in DIR and the run folder in DIR/run (also CBUILD_ROOT)" },
-	{ 0, "durable", OPT_FLAG, offsetof(struct session_options, durable), NULL, "Wait until everything is on disk before ending" },
+	{ 0, "root", OPT_STR, offsetof(struct session_options, root), "DIR",
+	  "Keep the store in DIR and the run folder in DIR/run (also CBUILD_ROOT)" },
+	{ 0, "durable", OPT_FLAG, offsetof(struct session_options, durable), NULL,
+	  "Wait until everything is on disk before ending" },
 	{ 0 },
 };
 
@@ -40,7 +64,8 @@ static void help(void)
 	printf("\nGlobal options:\n");
 	for (const struct option_row *o = global_options; o->name; o++) {
 		char left[64];
-		snprintf(left, sizeof(left), "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+		snprintf(left, sizeof(left), "%s%s%s", o->name, o->arg ? " " : "",
+			 o->arg ? o->arg : "");
 		printf("  --%-22s %s\n", left, o->help);
 	}
 	printf("\nRun 'cbuild COMMAND --help' for more about a command.\n\n"
@@ -109,7 +134,9 @@ static int run(const struct command *c, int argc, char **argv, const struct sess
 		return 0;
 	}
 	if (c->needs & NEEDS_ROOT && geteuid() != 0) {
-		fprintf(stderr, "ERROR: cbuild %s must be run as root (without root it does not work yet)\n", c->name);
+		fprintf(stderr,
+			"ERROR: cbuild %s must be run as root (without root it does not work yet)\n",
+			c->name);
 		return c->container_exit ? 125 : 1;
 	}
 	struct session *s = session_new(so);
@@ -131,7 +158,9 @@ static int run(const struct command *c, int argc, char **argv, const struct sess
 /* Reads the global options in front; *i moves behind them. The first option that is none of them means build. 0, or the exit status. */
 static int parse_global(int argc, char **argv, int *i, struct session_options *so)
 {
-	static const struct command global = { .name = "", .options = global_options, .opts_size = sizeof(struct session_options) };
+	static const struct command global = { .name = "",
+					       .options = global_options,
+					       .opts_size = sizeof(struct session_options) };
 	while (*i < argc && argv[*i][0] == '-' && argv[*i][1] == '-') {
 		const char *name = argv[*i] + 2;
 		size_t n = strcspn(name, "=");
@@ -144,7 +173,8 @@ static int parse_global(int argc, char **argv, int *i, struct session_options *s
 		struct args none;
 		bool want_help;
 		_cleanup_(err_dropp) struct err *e = NULL;
-		if (opt_parse(&global, words > argc - *i ? argc - *i : words, argv + *i, so, &none, &want_help, &e) < 0)
+		if (opt_parse(&global, words > argc - *i ? argc - *i : words, argv + *i, so, &none,
+			      &want_help, &e) < 0)
 			return usage_error(NULL, e);
 		free((void *)(uintptr_t)none.v);
 		*i += words;
@@ -169,7 +199,8 @@ static int unknown(const char *word)
 	struct stat st;
 	fprintf(stderr, "cbuild: '%s' is not a cbuild command\n", word);
 	if (!stat(word, &st) && S_ISDIR(st.st_mode))
-		fprintf(stderr, "hint: to build the Dockerfile of that folder: cbuild build %s\n", word);
+		fprintf(stderr, "hint: to build the Dockerfile of that folder: cbuild build %s\n",
+			word);
 	else
 		fprintf(stderr, "hint: see 'cbuild --help'\n");
 	return 2;

@@ -20,29 +20,35 @@ int cmd_usage(struct err **err, const char *fmt, ...)
 	return err_status(err, 2);
 }
 
-static const struct option_row *find(const struct command *c, const char *name, size_t n, char letter)
+static const struct option_row *find(const struct command *c, const char *name, size_t n,
+				     char letter)
 {
 	for (const struct option_row *o = c->options; o && o->name; o++)
-		if (name ? strlen(o->name) == n && !memcmp(o->name, name, n) : o->letter && o->letter == letter)
+		if (name ? strlen(o->name) == n && !memcmp(o->name, name, n)
+			 : o->letter && o->letter == letter)
 			return o;
 	return NULL;
 }
 
 static bool takes_value(const struct option_row *o)
 {
-	return o->kind == OPT_STR || o->kind == OPT_LIST || o->kind == OPT_INT || o->kind == OPT_IGNORED_STR;
+	return o->kind == OPT_STR || o->kind == OPT_LIST || o->kind == OPT_INT ||
+		o->kind == OPT_IGNORED_STR;
 }
 
 static int parse_bool(const struct option_row *o, const char *text, bool *ret, struct err **err)
 {
-	static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" }, *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
+	static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" },
+				 *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
 		if (!strcmp(text, yes[i]) || !strcmp(text, no[i])) {
 			*ret = !strcmp(text, yes[i]);
 			return 0;
 		}
 	}
-	return cmd_usage(err, "invalid argument \"%s\" for \"--%s\" flag: it is neither true nor false", text, o->name);
+	return cmd_usage(err,
+			 "invalid argument \"%s\" for \"--%s\" flag: it is neither true nor false",
+			 text, o->name);
 }
 
 static int store(const struct option_row *o, const char *value, void *opts, struct err **err)
@@ -67,7 +73,9 @@ static int store(const struct option_row *o, const char *value, void *opts, stru
 		errno = 0;
 		*(int64_t *)at = strtoll(value, &end, 10);
 		if (errno || end == value || *end)
-			return cmd_usage(err, "invalid argument \"%s\" for \"--%s\" flag: it is no number", value, o->name);
+			return cmd_usage(
+				err, "invalid argument \"%s\" for \"--%s\" flag: it is no number",
+				value, o->name);
 		return 0;
 	}
 	default:
@@ -76,7 +84,8 @@ static int store(const struct option_row *o, const char *value, void *opts, stru
 }
 
 /* --name, --name=value, --name value. */
-static int parse_long(const struct command *c, char **argv, int *i, int argc, void *opts, struct err **err)
+static int parse_long(const struct command *c, char **argv, int *i, int argc, void *opts,
+		      struct err **err)
 {
 	const char *name = argv[*i] + 2, *eq = strchr(name, '=');
 	size_t n = eq ? (size_t)(eq - name) : strlen(name);
@@ -95,7 +104,8 @@ static int parse_long(const struct command *c, char **argv, int *i, int argc, vo
 }
 
 /* -a, -ab, -ovalue, -o value, -o=value. */
-static int parse_short(const struct command *c, char **argv, int *i, int argc, void *opts, struct err **err)
+static int parse_short(const struct command *c, char **argv, int *i, int argc, void *opts,
+		       struct err **err)
 {
 	const char *bundle = argv[*i] + 1;
 	for (const char *p = bundle; *p; p++) {
@@ -114,7 +124,8 @@ static int parse_short(const struct command *c, char **argv, int *i, int argc, v
 		const char *value = p[1] == '=' ? p + 2 : p[1] ? p + 1 : NULL;
 		if (!value) {
 			if (*i + 1 >= argc)
-				return cmd_usage(err, "flag needs an argument: '%c' in -%s", *p, bundle);
+				return cmd_usage(err, "flag needs an argument: '%c' in -%s", *p,
+						 bundle);
 			value = argv[++*i];
 		}
 		return store(o, value, opts, err);
@@ -122,7 +133,8 @@ static int parse_short(const struct command *c, char **argv, int *i, int argc, v
 	return 0;
 }
 
-int opt_parse(const struct command *c, int argc, char **argv, void *opts, struct args *ret_args, bool *ret_help, struct err **err)
+int opt_parse(const struct command *c, int argc, char **argv, void *opts, struct args *ret_args,
+	      bool *ret_help, struct err **err)
 {
 	const char **words = xcalloc((size_t)argc + 1, sizeof(*words));
 	size_t n = 0;
@@ -184,7 +196,8 @@ void opt_help(const struct command *c)
 			char left[96];
 			if (o->kind == OPT_REFUSED)
 				continue;
-			snprintf(left, sizeof(left), "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+			snprintf(left, sizeof(left), "%s%s%s", o->name, o->arg ? " " : "",
+				 o->arg ? o->arg : "");
 			if (o->letter)
 				printf("  -%c, --%-*s   %s\n", o->letter, (int)wide, left, o->help);
 			else

@@ -24,7 +24,7 @@ struct session {
 	struct cache *cache;
 	struct registry *registry;
 	struct pool *cpu;
-	pthread_mutex_t lock;          /* of `spawner` */
+	pthread_mutex_t lock; /* of `spawner` */
 	struct spawner *spawner;
 	atomic_bool cancel;
 	atomic_int signal;
@@ -50,12 +50,14 @@ static void start_tail(struct session *s)
 {
 	const char *const argv[] = { "cbuild", "--root", s->root, "internal", "tail", NULL };
 	const char *const argv_default[] = { "cbuild", "internal", "tail", NULL };
-	struct proc_options p = { .argv = s->o.root ? argv : argv_default, .fds = { -1, -1, -1 }, .new_session = true };
+	struct proc_options p = { .argv = s->o.root ? argv : argv_default,
+				  .fds = { -1, -1, -1 },
+				  .new_session = true };
 	p.exec_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	pid_t pid;
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (p.exec_fd < 0 || proc_start(&p, &pid, NULL, &e) < 0)
-		return;   /* the next command that writes does it */
+		return; /* the next command that writes does it */
 	close(p.exec_fd);
 }
 
@@ -95,7 +97,11 @@ static void warn(void *arg, const char *text)
 int session_store(struct session *s, struct store **ret, struct err **err)
 {
 	if (!s->store) {
-		struct store_options o = { .root = s->root, .run = s->run, .durable = s->o.durable, .strays = runtime_strays_kill, .warn = warn };
+		struct store_options o = { .root = s->root,
+					   .run = s->run,
+					   .durable = s->o.durable,
+					   .strays = runtime_strays_kill,
+					   .warn = warn };
 		s->store = cache_store_open(&o, err);
 		if (!s->store)
 			return -1;
@@ -129,7 +135,8 @@ int session_cpu_pool(struct session *s, struct pool **ret, struct err **err)
 	return 0;
 }
 
-int session_registry(struct session *s, struct event_sink *events, struct registry **ret, struct err **err)
+int session_registry(struct session *s, struct event_sink *events, struct registry **ret,
+		     struct err **err)
 {
 	struct registry_options o = { .cancel = &s->cancel, .events = events };
 	if (session_store(s, &o.store, err) < 0 || session_cpu_pool(s, &o.cpu, err) < 0)
@@ -146,7 +153,8 @@ int session_spawner(void *session, struct spawner **ret, struct err **err)
 	pthread_mutex_lock(&s->lock);
 	int r = 0;
 	if (!s->spawner) {
-		struct spawner_options o = { .run_fd = cache_store_run_fd(s->store), .run_path = cache_store_run(s->store),
+		struct spawner_options o = { .run_fd = cache_store_run_fd(s->store),
+					     .run_path = cache_store_run(s->store),
 					     .store = cache_store_short_id(s->store) };
 		r = cache_store_lease(s->store, err);
 		if (!r) {

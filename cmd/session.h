@@ -19,7 +19,7 @@ struct spawner;
 struct store;
 
 struct session_options {
-	const char *root;       /* --root or CBUILD_ROOT; NULL: /var/lib/cbuild and /run/cbuild */
+	const char *root; /* --root or CBUILD_ROOT; NULL: /var/lib/cbuild and /run/cbuild */
 	bool durable;
 };
 
@@ -30,7 +30,8 @@ void session_free(struct session *s);
 /* Opened on first use; owned by the session. */
 NODISCARD int session_store(struct session *s, struct store **ret, struct err **err);
 NODISCARD int session_cache(struct session *s, struct cache **ret, struct err **err);
-NODISCARD int session_registry(struct session *s, struct event_sink *events, struct registry **ret, struct err **err);
+NODISCARD int session_registry(struct session *s, struct event_sink *events, struct registry **ret,
+			       struct err **err);
 /* A pool of as many threads as there are cores; the context of each is its own struct cache (NULL when it did not open). */
 NODISCARD int session_cpu_pool(struct session *s, struct pool **ret, struct err **err);
 /* The helper as spawner; any thread. */

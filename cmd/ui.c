@@ -49,8 +49,8 @@ int ui_mode_of(const char *progress, bool quiet, enum ui_mode *ret, struct err *
 	static const struct {
 		const char *word;
 		enum ui_mode mode;
-	} words[] = { { "auto", UI_AUTO }, { "plain", UI_PLAIN }, { "tty", UI_TTY }, { "quiet", UI_QUIET }, { "rawjson", UI_RAWJSON },
-		      { "none", UI_QUIET } };
+	} words[] = { { "auto", UI_AUTO },   { "plain", UI_PLAIN },     { "tty", UI_TTY },
+		      { "quiet", UI_QUIET }, { "rawjson", UI_RAWJSON }, { "none", UI_QUIET } };
 	const char *word = progress ? progress : getenv("BUILDKIT_PROGRESS");
 	*ret = UI_AUTO;
 	bool known = !word || !*word;
@@ -61,12 +61,15 @@ int ui_mode_of(const char *progress, bool quiet, enum ui_mode *ret, struct err *
 		}
 	}
 	if (!known)
-		return err_set(err, ERR_INVALID, "invalid progress mode '%s': use auto, plain, tty, quiet or rawjson", word);
+		return err_set(err, ERR_INVALID,
+			       "invalid progress mode '%s': use auto, plain, tty, quiet or rawjson",
+			       word);
 	if (quiet)
 		*ret = UI_QUIET;
 	const char *term = getenv("TERM");
 	if (*ret == UI_AUTO)
-		*ret = isatty(2) && !getenv("CI") && term && strcmp(term, "dumb") != 0 ? UI_TTY : UI_PLAIN;
+		*ret = isatty(2) && !getenv("CI") && term && strcmp(term, "dumb") != 0 ? UI_TTY
+										       : UI_PLAIN;
 	return 0;
 }
 
@@ -114,7 +117,8 @@ static void on_log(struct ui *u, const struct event *e)
 	while (text.n) {
 		size_t nl = str_find(text, '\n', 0);
 		size_t take = nl == SIZE_MAX ? text.n : nl;
-		if (v->partial.n + take > 64 * 1024) {   /* a line without an end is cut, on the screen only */
+		if (v->partial.n + take >
+		    64 * 1024) { /* a line without an end is cut, on the screen only */
 			sb_add_str(&v->partial, str_sub(text, 0, 64 * 1024 - v->partial.n));
 			text = str_sub(text, 64 * 1024 - v->partial.n, text.n);
 			flush_line(u, v, e->time_ns);
@@ -172,6 +176,7 @@ static void emit(struct event_sink *s, const struct event *e)
 	} else if (u->r->text) {
 		u->r->text(u, e);
 	}
+	fflush(stderr);
 	pthread_mutex_unlock(&u->lock);
 }
 
@@ -196,7 +201,12 @@ struct event_sink *ui_open(enum ui_mode mode)
 	struct ui *u = xcalloc(1, sizeof(*u));
 	u->sink.emit = emit;
 	pthread_mutex_init(&u->lock, NULL);
-	u->r = mode == UI_TTY ? &ui_tty : mode == UI_QUIET ? &ui_quiet : mode == UI_RAWJSON ? &ui_rawjson : &ui_plain;
+	u->r = mode == UI_TTY        ? &ui_tty
+		: mode == UI_QUIET   ? &ui_quiet
+		: mode == UI_RAWJSON ? &ui_rawjson
+				     : &ui_plain;
+	/* One write for an event, not for each piece of a line: a RUN may print a gigabyte. */
+	setvbuf(stderr, NULL, _IOFBF, 64 * 1024);
 	if (u->r->tick)
 		u->ticking = !pthread_create(&u->ticker, NULL, tick_loop, u);
 	return &u->sink;
@@ -231,6 +241,8 @@ void ui_close(struct event_sink *s, bool failed)
 		pthread_join(u->ticker, NULL);
 	if (u->r->close)
 		u->r->close(u);
+	fflush(stderr);
+	setvbuf(stderr, NULL, _IONBF, 0);
 	for (size_t i = 0; i < u->vertices.n; i++) {
 		struct ui_vertex *v = u->vertices.v[i];
 		if (failed && v->state == EVENT_FAILED && u->r != &ui_rawjson)

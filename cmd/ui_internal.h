@@ -13,15 +13,15 @@ enum { UI_TAIL_BYTES = 16 * 1024, UI_TAIL_LINES = 24 };
 
 struct ui_vertex {
 	struct digest id;
-	unsigned number;             /* "#7"; 0 until it is shown */
+	unsigned number; /* "#7"; 0 until it is shown */
 	char *name;
 	enum event_state state;
 	bool cut_off;
 	int64_t started_ns, completed_ns;
 	char *error;
-	struct sb partial;           /* an unfinished line of its log */
-	struct sb tail;              /* its last complete lines, for the error block */
-	uint64_t current, total;     /* of its newest status */
+	struct sb partial;       /* an unfinished line of its log */
+	struct sb tail;          /* its last complete lines, for the error block */
+	uint64_t current, total; /* of its newest status */
 	char *status;
 };
 
@@ -32,10 +32,10 @@ struct ui_renderer {
 	/* A complete line of a log, with its time since the vertex started. */
 	void (*line)(struct ui *u, struct ui_vertex *v, int64_t since_ns, struct str line);
 	void (*status)(struct ui *u, struct ui_vertex *v, const struct event *e);
-	void (*text)(struct ui *u, const struct event *e);    /* a warning */
-	void (*raw)(struct ui *u, const struct event *e);     /* every event, instead of the others */
+	void (*text)(struct ui *u, const struct event *e); /* a warning */
+	void (*raw)(struct ui *u, const struct event *e);  /* every event, instead of the others */
 	void (*close)(struct ui *u);
-	void (*tick)(struct ui *u);                           /* ten times a second; NULL: no thread */
+	void (*tick)(struct ui *u); /* ten times a second; NULL: no thread */
 };
 
 /* Seconds as "0.1s", "12.3s". Returns buf. */

@@ -7,8 +7,8 @@
 
 struct plain {
 	unsigned last_number;
-	struct ui_vertex *shown;   /* whose lines were printed last */
-	bool open;                 /* it has not ended */
+	struct ui_vertex *shown; /* whose lines were printed last */
+	bool open;               /* it has not ended */
 };
 
 static struct plain *plain(struct ui *u)
@@ -44,10 +44,12 @@ static void vertex(struct ui *u, struct ui_vertex *v)
 	turn_to(u, v);
 	switch (v->state) {
 	case EVENT_CACHED:
-		fprintf(stderr, "#%u %s\n", v->number, v->cut_off ? "CUT-OFF (same output as before)" : "CACHED");
+		fprintf(stderr, "#%u %s\n", v->number,
+			v->cut_off ? "CUT-OFF (same output as before)" : "CACHED");
 		break;
 	case EVENT_DONE:
-		fprintf(stderr, "#%u DONE %s\n", v->number, ui_seconds(v->started_ns ? v->completed_ns - v->started_ns : 0, buf));
+		fprintf(stderr, "#%u DONE %s\n", v->number,
+			ui_seconds(v->started_ns ? v->completed_ns - v->started_ns : 0, buf));
 		break;
 	case EVENT_FAILED:
 		fprintf(stderr, "#%u ERROR: %s\n", v->number, v->error ? v->error : "");
@@ -87,5 +89,7 @@ static void text(struct ui *u, const struct event *e)
 	fprintf(stderr, "%.*s\n", STR_ARG(e->text));
 }
 
-const struct ui_renderer ui_plain = { .vertex = vertex, .line = line, .status = status, .text = text };
+const struct ui_renderer ui_plain = {
+	.vertex = vertex, .line = line, .status = status, .text = text
+};
 const struct ui_renderer ui_quiet = { 0 };

@@ -35,7 +35,8 @@ static json_t *of_log(const struct event *e, const char *id)
 	json_put_str(l, "vertex", str_c(id));
 	json_put_int(l, "stream", e->stream);
 	_cleanup_free_ unsigned char *b64 = xmalloc(4 * (e->text.n / 3 + 1) + 1);
-	int n = EVP_EncodeBlock(b64, (const unsigned char *)(e->text.p ? e->text.p : ""), (int)e->text.n);
+	int n = EVP_EncodeBlock(b64, (const unsigned char *)(e->text.p ? e->text.p : ""),
+				(int)e->text.n);
 	json_put_str(l, "data", (struct str){ (char *)b64, (size_t)n });
 	put_time(l, "timestamp", e->time_ns);
 	return l;

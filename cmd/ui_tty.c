@@ -12,8 +12,8 @@ enum { LOG_LINES = 6 };
 
 struct tty {
 	int64_t begin_ns;
-	unsigned drawn;                 /* lines of the block on the screen */
-	struct ui_vertex *active;       /* whose log is shown */
+	unsigned drawn;           /* lines of the block on the screen */
+	struct ui_vertex *active; /* whose log is shown */
 	char *log[LOG_LINES];
 	bool color;
 };
@@ -52,13 +52,16 @@ static size_t add_cut(struct sb *b, struct str s, size_t wide)
 	return used;
 }
 
-static void draw_vertex(struct sb *b, const struct tty *t, const struct ui_vertex *v, int64_t now, unsigned wide)
+static void draw_vertex(struct sb *b, const struct tty *t, const struct ui_vertex *v, int64_t now,
+			unsigned wide)
 {
 	char buf[24];
 	bool ended = v->state > EVENT_STARTED;
 	int64_t ns = v->started_ns ? (ended ? v->completed_ns : now) - v->started_ns : 0;
-	const char *word = v->state == EVENT_CACHED ? (v->cut_off ? "CUT-OFF " : "CACHED ") : v->state == EVENT_FAILED ? "ERROR " :
-			   v->state == EVENT_CANCELED ? "CANCELED " : "";
+	const char *word = v->state == EVENT_CACHED ? (v->cut_off ? "CUT-OFF " : "CACHED ")
+		: v->state == EVENT_FAILED          ? "ERROR "
+		: v->state == EVENT_CANCELED        ? "CANCELED "
+						    : "";
 	if (t->color)
 		sb_add_c(b, v->state == EVENT_FAILED ? "\033[31m" : ended ? "\033[34m" : "");
 	sb_add_c(b, " => ");
@@ -66,8 +69,10 @@ static void draw_vertex(struct sb *b, const struct tty *t, const struct ui_verte
 	size_t room = wide - 14 - strlen(word);
 	size_t used = add_cut(b, str_c(v->name ? v->name : ""), room);
 	if (!ended && v->total && used + 24 < room)
-		used += (size_t)snprintf(NULL, 0, "  %.1f / %.1fMB", (double)v->current / 1e6, (double)v->total / 1e6),
-			sb_printf(b, "  %.1f / %.1fMB", (double)v->current / 1e6, (double)v->total / 1e6);
+		used += (size_t)snprintf(NULL, 0, "  %.1f / %.1fMB", (double)v->current / 1e6,
+					 (double)v->total / 1e6),
+			sb_printf(b, "  %.1f / %.1fMB", (double)v->current / 1e6,
+				  (double)v->total / 1e6);
 	while (used++ < room)
 		sb_add_ch(b, ' ');
 	sb_printf(b, " %8s", ui_seconds(ns, buf));
@@ -90,11 +95,13 @@ static void draw(struct ui *u, bool last)
 	if (t->drawn)
 		sb_printf(&b, "\033[%uA\r", t->drawn);
 	char buf[24];
-	sb_printf(&b, "[+] Building %s (%zu/%zu)%s\033[K\n", ui_seconds(now - t->begin_ns, buf), done, shown, last ? " FINISHED" : "");
+	sb_printf(&b, "[+] Building %s (%zu/%zu)%s\033[K\n", ui_seconds(now - t->begin_ns, buf),
+		  done, shown, last ? " FINISHED" : "");
 	/* The block must fit the screen, else the cursor cannot go back: running steps and the newest others. */
 	size_t from = n > 30 && !last ? n - 30 : 0;
 	for (size_t i = 0; i < n; i++) {
-		if (!all[i]->name || all[i]->state == EVENT_PENDING || (i < from && all[i]->state != EVENT_STARTED))
+		if (!all[i]->name || all[i]->state == EVENT_PENDING ||
+		    (i < from && all[i]->state != EVENT_STARTED))
 			continue;
 		draw_vertex(&b, t, all[i], now, wide);
 		lines++;
@@ -111,6 +118,7 @@ static void draw(struct ui *u, bool last)
 	}
 	sb_add_c(&b, "\033[J");
 	fwrite(b.p, 1, b.n, stderr);
+	fflush(stderr);
 	t->drawn = lines;
 }
 
@@ -154,4 +162,6 @@ static void text(struct ui *u, const struct event *e)
 	tty(u)->drawn = 0;
 }
 
-const struct ui_renderer ui_tty = { .vertex = vertex, .line = line, .text = text, .tick = tick, .close = close_tty };
+const struct ui_renderer ui_tty = {
+	.vertex = vertex, .line = line, .text = text, .tick = tick, .close = close_tty
+};

@@ -26,18 +26,20 @@ struct resolve {
 	struct build *b;
 	struct plan_base *base;
 	struct resolved *image;
-	struct arena *arena;      /* the job's own; lives as long as the build */
+	struct arena *arena; /* the job's own; lives as long as the build */
 	struct err *err;
 	unsigned *open;
 };
 
-static int resolve_base(struct resolve *r, struct cache *c, enum registry_pull_policy policy, struct err **err)
+static int resolve_base(struct resolve *r, struct cache *c, enum registry_pull_policy policy,
+			struct err **err)
 {
 	struct ref ref;
 	r->image = arena_new_of(r->arena, struct resolved);
 	if (ref_parse(r->arena, r->base->ref, &ref, err) < 0)
 		return -1;
-	return registry_resolve(r->b->env->registry, c, r->arena, &ref, &r->base->platform, policy, r->image, err);
+	return registry_resolve(r->b->env->registry, c, r->arena, &ref, &r->base->platform, policy,
+				r->image, err);
 }
 
 static void resolve_job(struct pool_job *job, void *context)
@@ -46,7 +48,8 @@ static void resolve_job(struct pool_job *job, void *context)
 	if (!context)
 		err_set(&r->err, ERR_IO, "open the store's databases on a worker: it failed");
 	else
-		resolve_base(r, context, r->b->o->pull ? REGISTRY_PULL_ALWAYS : REGISTRY_PULL_MISSING, &r->err);
+		resolve_base(r, context,
+			     r->b->o->pull ? REGISTRY_PULL_ALWAYS : REGISTRY_PULL_MISSING, &r->err);
 }
 
 static void resolve_done(struct pool_job *job)
@@ -55,9 +58,14 @@ static void resolve_done(struct pool_job *job)
 	(*r->open)--;
 }
 
-static void internal_event(struct build *b, struct str name, enum event_state state, int64_t started)
+static void internal_event(struct build *b, struct str name, enum event_state state,
+			   int64_t started)
 {
-	struct event e = { .kind = EVENT_VERTEX, .vertex = digest_of(name.p, name.n), .name = name, .state = state, .started_ns = started };
+	struct event e = { .kind = EVENT_VERTEX,
+			   .vertex = digest_of(name.p, name.n),
+			   .name = name,
+			   .state = state,
+			   .started_ns = started };
 	event_emit(b->env->events, &e);
 }
 
@@ -66,7 +74,8 @@ static void wait_some(struct build *b, int64_t until_ns)
 {
 	struct pollfd p[3] = { { .fd = pool_fd(b->env->cpu), .events = POLLIN },
 			       { .fd = b->waiters ? pool_fd(b->waiters) : -1, .events = POLLIN },
-			       { .fd = atomic_load(b->env->cancel) ? -1 : b->env->wake_fd, .events = POLLIN } };
+			       { .fd = atomic_load(b->env->cancel) ? -1 : b->env->wake_fd,
+				 .events = POLLIN } };
 	int timeout = -1;
 	if (until_ns != INT64_MAX) {
 		int64_t left = until_ns - clock_mono_ns();
@@ -85,7 +94,8 @@ static int base_failed(struct resolve *r, struct err **err)
 	enum err_code code = r->err->code;
 	err_move(err, STEAL(r->err));
 	if (code != ERR_CANCELED) {
-		err_wrap(err, "%.*s: failed to resolve source metadata for %.*s", STR_ARG(base->original), STR_ARG(base->ref));
+		err_wrap(err, "%.*s: failed to resolve source metadata for %.*s",
+			 STR_ARG(base->original), STR_ARG(base->ref));
 		if (code == ERR_NOT_FOUND && base->near.p)
 			err_hint(err, "did you mean %.*s?", STR_ARG(base->near));
 	}
@@ -93,20 +103,29 @@ static int base_failed(struct resolve *r, struct err **err)
 }
 
 /* Resolves bases[from …]: local answers here, others in parallel. The first failure in file order is reported. */
-static int resolve_bases(struct build *b, struct plan_base **bases, size_t from, size_t n, struct err **err)
+static int resolve_bases(struct build *b, struct plan_base **bases, size_t from, size_t n,
+			 struct err **err)
 {
 	struct resolve *all = arena_array_of(b->arena, struct resolve, n);
 	unsigned open = 0;
 	int64_t begin = clock_real_ns();
 	for (size_t i = from; i < n; i++) {
 		struct resolve *r = &all[i];
-		*r = (struct resolve){ .job = { resolve_job, resolve_done, NULL }, .b = b, .base = bases[i], .arena = b->arena, .open = &open };
-		if (!b->o->pull && resolve_base(r, b->env->cache, REGISTRY_PULL_NEVER, &r->err) == 0)
+		*r = (struct resolve){ .job = { resolve_job, resolve_done, NULL },
+				       .b = b,
+				       .base = bases[i],
+				       .arena = b->arena,
+				       .open = &open };
+		if (!b->o->pull &&
+		    resolve_base(r, b->env->cache, REGISTRY_PULL_NEVER, &r->err) == 0)
 			continue;
 		if (r->err && r->err->code != ERR_NOT_FOUND)
 			continue;
 		err_drop(&r->err);
-		internal_event(b, arena_printf(b->arena, "[internal] load metadata for %.*s", STR_ARG(bases[i]->ref)), EVENT_STARTED, begin);
+		internal_event(b,
+			       arena_printf(b->arena, "[internal] load metadata for %.*s",
+					    STR_ARG(bases[i]->ref)),
+			       EVENT_STARTED, begin);
 		r->arena = arena_new();
 		open++;
 		pool_add(build_waiters(b), &r->job);
@@ -118,7 +137,9 @@ static int resolve_bases(struct build *b, struct plan_base **bases, size_t from,
 		struct resolve *r = &all[i];
 		if (r->arena != b->arena) {
 			VEC_PUSH(&b->arenas, r->arena);
-			internal_event(b, arena_printf(b->arena, "[internal] load metadata for %.*s", STR_ARG(bases[i]->ref)),
+			internal_event(b,
+				       arena_printf(b->arena, "[internal] load metadata for %.*s",
+						    STR_ARG(bases[i]->ref)),
 				       r->err ? EVENT_FAILED : EVENT_DONE, begin);
 		}
 		if (r->err && !result)
@@ -137,7 +158,8 @@ static int make_plan(struct build *b, struct err **err)
 	struct plan_options *o = arena_new_of(b->arena, struct plan_options);
 	*o = b->o->plan;
 	o->lint = b->lint;
-	if (solver_parse(b->arena, b->o->dockerfile, o, b->lint, &file, err) < 0 || plan_bases(b->arena, file, o, &b->bases, err) < 0)
+	if (solver_parse(b->arena, b->o->dockerfile, o, b->lint, &file, err) < 0 ||
+	    plan_bases(b->arena, file, o, &b->bases, err) < 0)
 		return err_status(err, 3);
 	size_t done = 0;
 	for (bool more = true; more;) {
@@ -224,7 +246,8 @@ static bool already_named(struct build *b, const struct digest *id)
 		return false;
 	for (size_t i = 0; i < b->o->n_tags; i++) {
 		struct digest named;
-		if (cache_name_get(b->env->cache, b->o->tags[i], &named, &e) < 0 || !digest_eq(&named, id))
+		if (cache_name_get(b->env->cache, b->o->tags[i], &named, &e) < 0 ||
+		    !digest_eq(&named, id))
 			return false;
 	}
 	return true;
@@ -239,7 +262,8 @@ static int name_image(struct build *b, struct build_result *ret, struct err **er
 	ret->image_id = digest_of(config.p, config.n);
 	int r = sb_check(&config, "the image's config", err);
 	if (!r && !already_named(b, &ret->image_id))
-		r = cache_image_put(b->env->cache, sb_str(&config), &chain, NULL, b->o->tags, b->o->n_tags, &ret->image_id, err);
+		r = cache_image_put(b->env->cache, sb_str(&config), &chain, NULL, b->o->tags,
+				    b->o->n_tags, &ret->image_id, err);
 	chain_release(&chain);
 	return r;
 }
@@ -280,7 +304,8 @@ static char *build_id(void)
 	unsigned short salt;
 	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
 		salt = (unsigned short)getpid();
-	return xasprintf("%.4s%.2s%.2sT%.2s%.2s%.2s-%04x", time, time + 5, time + 8, time + 11, time + 14, time + 17, salt);
+	return xasprintf("%.4s%.2s%.2sT%.2s%.2s%.2s-%04x", time, time + 5, time + 8, time + 11,
+			 time + 14, time + 17, salt);
 }
 
 /* A build over options, with the number of RUNs at once settled. */
@@ -312,7 +337,8 @@ static void build_release(struct build *b)
 	free(b->resolv);
 }
 
-int solver_build(const struct build_env *env, const struct build_options *o, struct build_result *ret, struct err **err)
+int solver_build(const struct build_env *env, const struct build_options *o,
+		 struct build_result *ret, struct err **err)
 {
 	_cleanup_(arena_freep) struct arena *a = arena_new();
 	struct build_env with = *env;
@@ -332,8 +358,8 @@ int solver_build(const struct build_env *env, const struct build_options *o, str
 }
 
 /* Plans for a look at the Dockerfile; ret_outline may be NULL. */
-static int look(const struct build_env *env, const struct build_options *o, struct arena *a, struct df_lint *lint,
-		struct plan_outline *ret_outline, struct err **err)
+static int look(const struct build_env *env, const struct build_options *o, struct arena *a,
+		struct df_lint *lint, struct plan_outline *ret_outline, struct err **err)
 {
 	struct build_env with = *env;
 	struct build_options checked = *o;
@@ -350,12 +376,14 @@ static int look(const struct build_env *env, const struct build_options *o, stru
 	return r;
 }
 
-int solver_check(const struct build_env *env, const struct build_options *o, struct arena *a, struct df_lint *lint, struct err **err)
+int solver_check(const struct build_env *env, const struct build_options *o, struct arena *a,
+		 struct df_lint *lint, struct err **err)
 {
 	return look(env, o, a, lint, NULL, err);
 }
 
-int solver_outline(const struct build_env *env, const struct build_options *o, struct arena *a, struct plan_outline *ret, struct err **err)
+int solver_outline(const struct build_env *env, const struct build_options *o, struct arena *a,
+		   struct plan_outline *ret, struct err **err)
 {
 	struct df_lint unseen = { .a = a };
 	return look(env, o, a, &unseen, ret, err);

@@ -23,7 +23,8 @@ static int read_ignore(int dirfd, const char *path, struct sb *text, struct err 
 }
 
 /* <Dockerfile>.dockerignore wins, also when empty; else .dockerignore of the root. Named contexts have the latter only. */
-static int open_ignore(struct build *b, int root, bool main_context, struct glob_set **ret, struct err **err)
+static int open_ignore(struct build *b, int root, bool main_context, struct glob_set **ret,
+		       struct err **err)
 {
 	_cleanup_(sb_releasep) struct sb text = { .max = IGNORE_MAX };
 	int got = 0;

@@ -10,9 +10,14 @@
 #include "registry/layout.h"
 #include "solver/internal.h"
 
-static int write_layout(struct build *b, const struct digest *id, struct sink *tar, int dir_fd, struct err **err)
+static int write_layout(struct build *b, const struct digest *id, struct sink *tar, int dir_fd,
+			struct err **err)
 {
-	struct layout_options o = { .tar = tar, .dir_fd = dir_fd, .form = "gzip", .names = b->o->tags, .n_names = b->o->n_tags,
+	struct layout_options o = { .tar = tar,
+				    .dir_fd = dir_fd,
+				    .form = "gzip",
+				    .names = b->o->tags,
+				    .n_names = b->o->n_tags,
 				    .cancel = b->env->cancel };
 	return registry_layout_write(b->env->cache, b->arena, id, &o, err);
 }
@@ -25,7 +30,8 @@ static int close_tar(struct sink *out, int r, struct err **err)
 }
 
 /* What is there and no file (a device, a pipe) is written to, never replaced. */
-static int write_through(struct build *b, const struct digest *id, const char *dest, struct err **err)
+static int write_through(struct build *b, const struct digest *id, const char *dest,
+			 struct err **err)
 {
 	int fd = open(dest, O_WRONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
@@ -68,8 +74,10 @@ static int write_dir(struct build *b, const struct digest *id, const char *dest,
 	return write_layout(b, id, NULL, fd, err);
 }
 
-int export_write(struct build *b, const struct digest *image_id, const struct build_output *o, struct err **err)
+int export_write(struct build *b, const struct digest *image_id, const struct build_output *o,
+		 struct err **err)
 {
-	int r = o->kind == OUTPUT_OCI ? write_tar(b, image_id, o->dest, err) : write_dir(b, image_id, o->dest, err);
+	int r = o->kind == OUTPUT_OCI ? write_tar(b, image_id, o->dest, err)
+				      : write_dir(b, image_id, o->dest, err);
 	return r < 0 ? err_wrap(err, "export to '%s'", o->dest) : 0;
 }

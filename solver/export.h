@@ -11,4 +11,5 @@ struct digest;
 struct err;
 
 /* Writes an image to one output. A destination that fails is removed. */
-NODISCARD int export_write(struct build *b, const struct digest *image_id, const struct build_output *o, struct err **err);
+NODISCARD int export_write(struct build *b, const struct digest *image_id,
+			   const struct build_output *o, struct err **err);

@@ -9,7 +9,7 @@
 struct files {
 	atomic_int refs;
 	struct chain chain;
-	pthread_mutex_t lock;   /* of `tree` */
+	pthread_mutex_t lock; /* of `tree` */
 	struct tree *tree;
 };
 
@@ -55,7 +55,8 @@ void files_fill_diffids(struct files *f, const struct files *below)
 			f->chain.v[i].diffid = below->chain.v[i].diffid;
 }
 
-int files_tree(struct files *f, struct cache *c, struct store *store, struct tree **ret, struct err **err)
+int files_tree(struct files *f, struct cache *c, struct store *store, struct tree **ret,
+	       struct err **err)
 {
 	pthread_mutex_lock(&f->lock);
 	int r = 0;

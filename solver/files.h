@@ -27,4 +27,5 @@ void files_set_diffid(struct files *f, const struct digest *diffid);
 void files_fill_diffids(struct files *f, const struct files *below);
 
 /* The tree over a read-only mount of the chain, opened once; owned by the files. Any thread. */
-NODISCARD int files_tree(struct files *f, struct cache *c, struct store *store, struct tree **ret, struct err **err);
+NODISCARD int files_tree(struct files *f, struct cache *c, struct store *store, struct tree **ret,
+			 struct err **err);

@@ -29,11 +29,12 @@ static void add_history(struct build *b, struct oci_image *i, const struct chain
 	size_t own = 0;
 	for (size_t k = 0; k < p->n_history; k++)
 		own += p->history[k].step != NULL;
-	struct oci_history *all = arena_array_of(b->arena, struct oci_history, i->n_history + p->n_history);
+	struct oci_history *all =
+		arena_array_of(b->arena, struct oci_history, i->n_history + p->n_history);
 	for (size_t k = 0; k < i->n_history; k++)
 		all[k] = i->history[k];
 	int64_t time = i->created_ns;
-	size_t layer = chain->n - own;   /* the first above the base */
+	size_t layer = chain->n - own; /* the first above the base */
 	for (size_t k = 0; k < p->n_history && time == INT64_MIN; k++)
 		if (p->history[k].step)
 			time = chain->v[layer].created_ns;
@@ -53,7 +54,8 @@ static void add_history(struct build *b, struct oci_image *i, const struct chain
 		i->created_ns = all[i->n_history - 1].created_ns;
 }
 
-int image_finish(struct build *b, struct cache *c, struct sb *out, struct chain *ret_chain, struct err **err)
+int image_finish(struct build *b, struct cache *c, struct sb *out, struct chain *ret_chain,
+		 struct err **err)
 {
 	const struct vertex *target = b->steps[b->plan->target->index]->v;
 	struct chain chain = chain_append(files_chain(target->files), NULL);

@@ -13,7 +13,9 @@ struct list {
 
 static void add(struct list *l, int slot, const char *kind, struct str name, struct str text)
 {
-	struct named_input in = { .slot = slot, .kind = str_c(kind), .name = name, .digest = digest_of(text.p, text.n) };
+	struct named_input in = {
+		.slot = slot, .kind = str_c(kind), .name = name, .digest = digest_of(text.p, text.n)
+	};
 	if (text.n <= TEXT_MAX_BYTES)
 		in.text = text;
 	VEC_PUSH(&l->v, in);
@@ -35,7 +37,10 @@ static void name_run(struct list *l, const struct plan_step *p)
 	add_opt(l, "user", p->user);
 	add_opt(l, "host", p->hostname);
 	add_opt(l, "platform", p->platform);
-	add_opt(l, "network", p->network == PLAN_NET_HOST ? STR("host") : p->network == PLAN_NET_NONE ? STR("none") : STR(""));
+	add_opt(l, "network",
+		p->network == PLAN_NET_HOST           ? STR("host")
+			: p->network == PLAN_NET_NONE ? STR("none")
+						      : STR(""));
 	for (size_t i = 0; i < p->n_files; i++)
 		add(l, (int)i, "file", p->files[i].name, p->files[i].content);
 }
@@ -55,11 +60,20 @@ static void name_vertices(struct list *l, const struct step *s)
 	for (unsigned i = 0; i < s->v->n_inputs; i++) {
 		const struct input *in = &s->v->inputs[i];
 		const struct step *u = in->vertex->owner;
-		struct named_input n = { .slot = (int)i, .kind = STR("step"), .name = u->plan->display, .digest = in->vertex->r };
+		struct named_input n = { .slot = (int)i,
+					 .kind = STR("step"),
+					 .name = u->plan->display,
+					 .digest = in->vertex->r };
 		if (in->by_content)
-			n = (struct named_input){ .slot = (int)i, .kind = STR("content"), .name = s->selections[i].source, .digest = in->c };
+			n = (struct named_input){ .slot = (int)i,
+						  .kind = STR("content"),
+						  .name = s->selections[i].source,
+						  .digest = in->c };
 		else if (u->plan->base)
-			n = (struct named_input){ .slot = (int)i, .kind = STR("base"), .name = u->plan->base->ref, .digest = in->vertex->r };
+			n = (struct named_input){ .slot = (int)i,
+						  .kind = STR("base"),
+						  .name = u->plan->base->ref,
+						  .digest = in->vertex->r };
 		VEC_PUSH(&l->v, n);
 	}
 }

@@ -41,7 +41,8 @@ static int newest_first(const void *a, const void *b)
 
 static int64_t folder_bytes(int logs, const char *name)
 {
-	_cleanup_close_ int fd = openat(logs, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(logs, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(STEAL_FD(fd));
 	int64_t sum = 0;
 	for (struct dirent *e; d && (e = readdir(d));) {
@@ -71,8 +72,9 @@ static void trim(struct build *b)
 		_cleanup_(err_dropp) struct err *e = NULL;
 		if (sum <= KEEP_BYTES && i < KEEP_BUILDS)
 			sum += folder_bytes(dirfd(d), names.v[i]);
-		if ((sum > KEEP_BYTES || i >= KEEP_BUILDS) && io_remove_tree(dirfd(d), names.v[i], &e) < 0)
-			break;   /* another process trims it too */
+		if ((sum > KEEP_BYTES || i >= KEEP_BUILDS) &&
+		    io_remove_tree(dirfd(d), names.v[i], &e) < 0)
+			break; /* another process trims it too */
 	}
 	for (size_t i = 0; i < names.n; i++)
 		free(names.v[i]);
@@ -83,17 +85,20 @@ static void trim(struct build *b)
 
 void journal_open(struct build *b)
 {
-	_cleanup_free_ char *dir = xasprintf("logs/%s", b->id), *path = xasprintf("logs/%s/events.jsonl", b->id);
+	_cleanup_free_ char *dir = xasprintf("logs/%s", b->id),
+			    *path = xasprintf("logs/%s/events.jsonl", b->id);
 	_cleanup_(err_dropp) struct err *e = NULL;
 	int root = cache_store_root_fd(b->env->store);
 	char context[PATH_MAX];
 	if (io_mkdirs(root, dir, 0700, &e) < 0)
 		return;
-	b->journal_fd = openat(root, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	b->journal_fd =
+		openat(root, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	json_t *j = json_object();
 	put_time(j, "time", clock_real_ns());
 	json_put_str(j, "event", STR("begin"));
-	json_put_str(j, "context", str_c(realpath(b->o->context, context) ? context : b->o->context));
+	json_put_str(j, "context",
+		     str_c(realpath(b->o->context, context) ? context : b->o->context));
 	json_put_str(j, "dockerfile", str_c(b->o->dockerfile_path ? b->o->dockerfile_path : "-"));
 	json_put_str(j, "target", b->o->plan.target);
 	write_line(b, j);
@@ -108,7 +113,10 @@ static const char *status_of(const struct vertex *v)
 		return "failed";
 	if (v->state == VERTEX_CANCELED)
 		return "canceled";
-	return v->how == HOW_CACHED ? "cached" : v->how == HOW_CUT_OFF ? "cut-off" : v->how == HOW_RAN ? "ran" : "there";
+	return v->how == HOW_CACHED     ? "cached"
+		: v->how == HOW_CUT_OFF ? "cut-off"
+		: v->how == HOW_RAN     ? "ran"
+					: "there";
 }
 
 void journal_step(struct step *s)

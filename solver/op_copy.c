@@ -57,7 +57,8 @@ struct digest op_workdir_digest(const struct plan_step *p)
 }
 
 /* The tree that input i is read through, over the job's own reference to its files. */
-static int tree_of(struct step *s, unsigned i, struct files *files, struct cache *c, struct tree **ret, struct err **err)
+static int tree_of(struct step *s, unsigned i, struct files *files, struct cache *c,
+		   struct tree **ret, struct err **err)
 {
 	const struct vertex *u = s->v->inputs[i].vertex;
 	if (u->class == &op_context) {
@@ -89,7 +90,7 @@ static int find_content(struct step_job *j, struct cache *c, struct err **err)
 		return 0;
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (cache_content_put(c, &in->vertex->r, &in->sel, &j->digest, &e) < 0)
-		log_debug("keep a content digest: %s", e->msg);   /* a cache never fails a build */
+		log_debug("keep a content digest: %s", e->msg); /* a cache never fails a build */
 	return 0;
 }
 
@@ -118,9 +119,11 @@ static void mark(void *arg, struct str path)
 }
 
 /* --chown and WORKDIR's owner as numbers; named ones are looked up in the parent's root. */
-static int owner_of(struct step *s, struct str text, int parent_fd, uint32_t *uid, uint32_t *gid, struct err **err)
+static int owner_of(struct step *s, struct str text, int parent_fd, uint32_t *uid, uint32_t *gid,
+		    struct err **err)
 {
-	bool scratch = !s->v->inputs[0].vertex->files || !files_chain(s->v->inputs[0].vertex->files)->n;
+	bool scratch =
+		!s->v->inputs[0].vertex->files || !files_chain(s->v->inputs[0].vertex->files)->n;
 	if (runtime_user_chown(scratch ? -1 : parent_fd, text, uid, gid, err) < 0)
 		return err_at(err, s->plan->at);
 	return 0;
@@ -131,12 +134,14 @@ static int64_t step_time(const struct build *b, const struct step_job *j)
 	return b->plan->has_epoch ? b->plan->epoch_s * INT64_C(1000000000) : j->started_ns;
 }
 
-static int copy(struct step_job *j, struct cache *c, struct work *w, int parent_fd, struct err **err)
+static int copy(struct step_job *j, struct cache *c, struct work *w, int parent_fd,
+		struct err **err)
 {
 	struct step *s = j->s;
 	const struct plan_step *p = s->plan;
 	size_t n = 0;
-	_cleanup_free_ struct copy_source *sources = xcalloc(p->n_sources + p->n_inline_files, sizeof(*sources));
+	_cleanup_free_ struct copy_source *sources =
+		xcalloc(p->n_sources + p->n_inline_files, sizeof(*sources));
 	for (size_t i = 0; i < p->n_sources; i++, n++) {
 		sources[n].selection = &s->selections[i + 1];
 		if (tree_of(s, (unsigned)i + 1, j->sources[i + 1], c, &sources[n].tree, err) < 0)
@@ -146,9 +151,18 @@ static int copy(struct step_job *j, struct cache *c, struct work *w, int parent_
 		sources[n].name = p->inline_files[i].name;
 		sources[n].content = p->inline_files[i].content;
 	}
-	struct copy_spec spec = { .parent_fd = parent_fd, .fs_fd = cache_work_fs_fd(w), .sources = sources, .n_sources = n,
-				  .dest = p->dest, .has_owner = p->chown.n > 0, .chmod = p->chmod, .unpack = p->unpack != 0,
-				  .now_ns = step_time(s->b, j), .mark = mark, .mark_arg = w, .cancel = &s->cancel };
+	struct copy_spec spec = { .parent_fd = parent_fd,
+				  .fs_fd = cache_work_fs_fd(w),
+				  .sources = sources,
+				  .n_sources = n,
+				  .dest = p->dest,
+				  .has_owner = p->chown.n > 0,
+				  .chmod = p->chmod,
+				  .unpack = p->unpack != 0,
+				  .now_ns = step_time(s->b, j),
+				  .mark = mark,
+				  .mark_arg = w,
+				  .cancel = &s->cancel };
 	if (spec.has_owner && owner_of(s, p->chown, parent_fd, &spec.uid, &spec.gid, err) < 0)
 		return -1;
 	return solver_copy(&spec, c, err);
@@ -157,8 +171,12 @@ static int copy(struct step_job *j, struct cache *c, struct work *w, int parent_
 static int workdir(struct step_job *j, struct work *w, int parent_fd, struct err **err)
 {
 	const struct plan_step *p = j->s->plan;
-	struct copy_workdir spec = { .parent_fd = parent_fd, .fs_fd = cache_work_fs_fd(w), .path = p->path,
-				     .now_ns = step_time(j->s->b, j), .mark = mark, .mark_arg = w };
+	struct copy_workdir spec = { .parent_fd = parent_fd,
+				     .fs_fd = cache_work_fs_fd(w),
+				     .path = p->path,
+				     .now_ns = step_time(j->s->b, j),
+				     .mark = mark,
+				     .mark_arg = w };
 	if (p->owner.n && owner_of(j->s, p->owner, parent_fd, &spec.uid, &spec.gid, err) < 0)
 		return -1;
 	return solver_copy_workdir(&spec, err);
@@ -177,7 +195,8 @@ static int work(struct step_job *j, struct cache *c, struct err **err)
 	if (files_chain(j->parent)->n)
 		r = cache_layer_mount(c, files_chain(j->parent), NULL, &parent_fd, err);
 	if (!r)
-		r = s->plan->kind == PLAN_WORKDIR ? workdir(j, w, parent_fd, err) : copy(j, c, w, parent_fd, err);
+		r = s->plan->kind == PLAN_WORKDIR ? workdir(j, w, parent_fd, err)
+						  : copy(j, c, w, parent_fd, err);
 	mem_closep(&parent_fd);
 	if (!r)
 		r = cache_work_commit(c, w, LAYER_STEP, err);
@@ -187,7 +206,7 @@ static int work(struct step_job *j, struct cache *c, struct err **err)
 		err_at(err, s->plan->at);
 	cache_work_free(w);
 	j->created_ns = step_time(s->b, j);
-	j->started_ns = INT64_MAX;   /* entries with the step's own time are marked one by one */
+	j->started_ns = INT64_MAX; /* entries with the step's own time are marked one by one */
 	s->cost_ms = (clock_real_ns() - begin) / 1000000;
 	return r;
 }
@@ -223,5 +242,9 @@ static void cancel(struct vertex *v)
 	atomic_store(&((struct step *)v->owner)->cancel, true);
 }
 
-const struct op_class op_copy = { .kind = "copy", .source = OP_STEP, .run = run, .content = content, .cancel = cancel };
-const struct op_class op_workdir = { .kind = "workdir", .source = OP_STEP, .run = run, .cancel = cancel };
+const struct op_class op_copy = {
+	.kind = "copy", .source = OP_STEP, .run = run, .content = content, .cancel = cancel
+};
+const struct op_class op_workdir = {
+	.kind = "workdir", .source = OP_STEP, .run = run, .cancel = cancel
+};

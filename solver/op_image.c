@@ -9,7 +9,8 @@
 static int pull(struct step_job *j, struct cache *c, struct err **err)
 {
 	struct chain chain;
-	if (registry_pull_layers(j->s->b->env->registry, c, j->s->plan->base->caller, &j->s->event_id, &chain, err) < 0)
+	if (registry_pull_layers(j->s->b->env->registry, c, j->s->plan->base->caller,
+				 &j->s->event_id, &chain, err) < 0)
 		return err_at(err, j->s->plan->base->at);
 	j->files = files_new(chain);
 	return 0;

@@ -34,7 +34,8 @@ struct digest op_run_digest(const struct plan_step *p)
 	digest_field_str(&h, sb_str(&list));
 	sb_reset(&list);
 	for (size_t i = 0; i < p->n_env; i++) {
-		_cleanup_free_ char *pair = xasprintf("%.*s=%.*s", STR_ARG(p->env[i].name), STR_ARG(p->env[i].value));
+		_cleanup_free_ char *pair =
+			xasprintf("%.*s=%.*s", STR_ARG(p->env[i].name), STR_ARG(p->env[i].value));
 		digest_put_field(&list, str_c(pair));
 	}
 	digest_field_c(&h, "env");
@@ -71,8 +72,8 @@ struct digest op_run_digest(const struct plan_step *p)
 struct running {
 	struct step *s;
 	struct process *process;
-	int out[2], err[2];          /* pipes: [0] ours, [1] the process's */
-	int log;                     /* the step's log file, -1: none */
+	int out[2], err[2]; /* pipes: [0] ours, [1] the process's */
+	int log;            /* the step's log file, -1: none */
 	struct runtime_exit exit;
 };
 
@@ -95,7 +96,10 @@ static bool pump(struct running *r, int fd, int stream)
 		return true;
 	if (n <= 0)
 		return false;
-	struct event e = { .kind = EVENT_LOG, .vertex = r->s->event_id, .stream = stream, .text = { buf, (size_t)n } };
+	struct event e = { .kind = EVENT_LOG,
+			   .vertex = r->s->event_id,
+			   .stream = stream,
+			   .text = { buf, (size_t)n } };
 	event_emit(r->s->b->env->events, &e);
 	if (r->log >= 0 && io_write_full(r->log, buf, (size_t)n) < 0)
 		mem_closep(&r->log), r->log = -1;
@@ -107,8 +111,10 @@ static int wait_process(struct running *r, struct err **err)
 {
 	bool ended = false, killed = false;
 	while (!ended || r->out[0] >= 0 || r->err[0] >= 0) {
-		struct pollfd p[4] = { { .fd = r->out[0], .events = POLLIN }, { .fd = r->err[0], .events = POLLIN },
-				       { .fd = ended ? -1 : runtime_process_fd(r->process), .events = POLLIN },
+		struct pollfd p[4] = { { .fd = r->out[0], .events = POLLIN },
+				       { .fd = r->err[0], .events = POLLIN },
+				       { .fd = ended ? -1 : runtime_process_fd(r->process),
+					 .events = POLLIN },
 				       { .fd = killed ? -1 : r->s->cancel_fd, .events = POLLIN } };
 		/* Once everything of it is gone nobody can hold the pipes' other ends but by mistake: what is left is read, no more. */
 		int n = poll(p, 4, ended ? 0 : -1);
@@ -150,8 +156,8 @@ static int failed_exit(const struct plan_step *p, const struct runtime_exit *x, 
 {
 	_cleanup_(sb_releasep) struct sb cmd = { 0 };
 	add_command(&cmd, p);
-	err_set(err, ERR_EXIT, "process \"%s\" did not complete successfully: %sexit code: %d", sb_c(&cmd),
-		x->oom ? "it was killed because memory ran out: " : "", x->status);
+	err_set(err, ERR_EXIT, "process \"%s\" did not complete successfully: %sexit code: %d",
+		sb_c(&cmd), x->oom ? "it was killed because memory ran out: " : "", x->status);
 	err_status(err, x->status);
 	return err_at(err, p->at);
 }
@@ -165,7 +171,8 @@ static int failed_start(const struct plan_step *p, struct err **err)
 	add_command(&cmd, p);
 	int status = (*err)->status == 126 || (*err)->status == 127 ? 1 : (*err)->status;
 	if (status)
-		err_wrap(err, "process \"%s\" did not complete successfully: exit code: %d", sb_c(&cmd), status);
+		err_wrap(err, "process \"%s\" did not complete successfully: exit code: %d",
+			 sb_c(&cmd), status);
 	else
 		err_wrap(err, "run \"%s\"", sb_c(&cmd));
 	(*err)->code = ERR_EXIT;
@@ -204,7 +211,8 @@ static int write_resolv(struct build *b, const char *path, struct err **err)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (io_read_file(AT_FDCWD, "/etc/resolv.conf", &text, &e) < 0 && e->code != ERR_NOT_FOUND)
 		return err_move(err, STEAL(e));
-	return io_replace_file(cache_store_root_fd(b->env->store), path, sb_str(&text), 0644, false, err);
+	return io_replace_file(cache_store_root_fd(b->env->store), path, sb_str(&text), 0644, false,
+			       err);
 }
 
 /* Makes hosts and resolv.conf of this build, once. */
@@ -217,10 +225,12 @@ static int make_etc(struct build *b, const struct plan_step *p, struct err **err
 		const char *lease = cache_store_lease_id(b->env->store);
 		_cleanup_free_ char *hosts = r ? NULL : xasprintf("tmp/%s/hosts", lease);
 		_cleanup_free_ char *resolv = r ? NULL : xasprintf("tmp/%s/resolv.conf", lease);
-		_cleanup_free_ char *text = xasprintf("127.0.0.1\tlocalhost %.*s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-						      STR_ARG(p->hostname));
+		_cleanup_free_ char *text = xasprintf(
+			"127.0.0.1\tlocalhost %.*s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+			STR_ARG(p->hostname));
 		if (!r)
-			r = io_replace_file(cache_store_root_fd(b->env->store), hosts, str_c(text), 0644, false, err);
+			r = io_replace_file(cache_store_root_fd(b->env->store), hosts, str_c(text),
+					    0644, false, err);
 		if (!r)
 			r = write_resolv(b, resolv, err);
 		if (!r) {
@@ -245,16 +255,25 @@ static void mounts_release(struct run_mounts *m)
 		mem_closep(&m->fds[i]);
 }
 
-static int add_mount(struct run_mounts *m, int dirfd, const char *path, const char *target, bool exec, struct err **err)
+static int add_mount(struct run_mounts *m, int dirfd, const char *path, const char *target,
+		     bool exec, struct err **err)
 {
 	if (m->n == ARRAY_SIZE(m->v))
-		return err_set(err, ERR_LIMIT, "more than %zu files are mounted into a RUN", ARRAY_SIZE(m->v));
+		return err_set(err, ERR_LIMIT, "more than %zu files are mounted into a RUN",
+			       ARRAY_SIZE(m->v));
 	int fd = openat(dirfd, path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, "open '%s'", path);
 	m->fds[m->n] = fd;
-	m->v[m->n++] = (struct runtime_mount){ .kind = RUNTIME_MOUNT_FILE, .fd = fd, .target = target, .readonly = true, .nosuid = true,
-					       .nodev = true, .noexec = !exec, .mode = 0755, .lock_fd = -1 };
+	m->v[m->n++] = (struct runtime_mount){ .kind = RUNTIME_MOUNT_FILE,
+					       .fd = fd,
+					       .target = target,
+					       .readonly = true,
+					       .nosuid = true,
+					       .nodev = true,
+					       .noexec = !exec,
+					       .mode = 0755,
+					       .lock_fd = -1 };
 	return 0;
 }
 
@@ -262,15 +281,18 @@ static int make_mounts(struct step *s, struct arena *a, struct run_mounts *m, st
 {
 	struct build *b = s->b;
 	int root = cache_store_root_fd(b->env->store);
-	if (make_etc(b, s->plan, err) < 0 || add_mount(m, root, b->resolv, "/etc/resolv.conf", false, err) < 0 ||
+	if (make_etc(b, s->plan, err) < 0 ||
+	    add_mount(m, root, b->resolv, "/etc/resolv.conf", false, err) < 0 ||
 	    add_mount(m, root, b->hosts, "/etc/hosts", false, err) < 0)
 		return -1;
 	for (size_t i = 0; i < s->plan->n_files; i++) {
 		const struct plan_file *f = &s->plan->files[i];
-		struct str path = arena_printf(a, "tmp/%s/script-%llu", cache_store_lease_id(b->env->store),
-					       (unsigned long long)cache_store_counter(b->env->store));
+		struct str path =
+			arena_printf(a, "tmp/%s/script-%llu", cache_store_lease_id(b->env->store),
+				     (unsigned long long)cache_store_counter(b->env->store));
 		struct str target = arena_printf(a, "/dev/pipes/%.*s", STR_ARG(f->name));
-		if (io_replace_file(root, path.p, f->content, 0755, false, err) < 0 || add_mount(m, root, path.p, target.p, true, err) < 0)
+		if (io_replace_file(root, path.p, f->content, 0755, false, err) < 0 ||
+		    add_mount(m, root, path.p, target.p, true, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -284,14 +306,17 @@ static void say_network(struct step *s)
 	b->said_network |= say;
 	pthread_mutex_unlock(&b->etc_lock);
 	if (say) {
-		struct event e = { .kind = EVENT_LOG, .vertex = s->event_id, .stream = 2,
+		struct event e = { .kind = EVENT_LOG,
+				   .vertex = s->event_id,
+				   .stream = 2,
 				   .text = STR("note: RUN uses the host's network\n") };
 		event_emit(b->env->events, &e);
 	}
 }
 
 /* Starts the process over `root`. */
-static int start(struct running *r, struct arena *a, int root, struct run_mounts *m, struct err **err)
+static int start(struct running *r, struct arena *a, int root, struct run_mounts *m,
+		 struct err **err)
 {
 	struct step *s = r->s;
 	const struct plan_step *p = s->plan;
@@ -341,7 +366,10 @@ static int start(struct running *r, struct arena *a, int root, struct run_mounts
 static int execute(struct step_job *j, struct cache *c, struct work *w, struct err **err)
 {
 	_cleanup_(arena_freep) struct arena *a = arena_new();
-	struct running r = { .s = j->s, .out = { -1, -1 }, .err = { -1, -1 }, .log = build_log_open(j->s->b, j->s) };
+	struct running r = { .s = j->s,
+			     .out = { -1, -1 },
+			     .err = { -1, -1 },
+			     .log = build_log_open(j->s->b, j->s) };
 	struct run_mounts m = { 0 };
 	_cleanup_close_ int root = -1;
 	int result = make_mounts(j->s, a, &m, err);
@@ -404,4 +432,6 @@ static void cancel(struct vertex *v)
 		return;
 }
 
-const struct op_class op_run = { .kind = "run", .source = OP_STEP, .slot = true, .run = run, .cancel = cancel };
+const struct op_class op_run = {
+	.kind = "run", .source = OP_STEP, .slot = true, .run = run, .cancel = cancel
+};

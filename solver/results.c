@@ -43,7 +43,8 @@ static int by_result(struct results *r, const struct digest *id, struct found *r
 	_cleanup_(err_dropp) struct err *e = NULL;
 	struct record rec;
 	bool found;
-	if (cache_record_by_result(b->env->cache, b->arena, id, &found, &rec, &e) < 0 || !found || rec.bare)
+	if (cache_record_by_result(b->env->cache, b->arena, id, &found, &rec, &e) < 0 || !found ||
+	    rec.bare)
 		return 0;
 	take_record(&rec, ret);
 	return 1;
@@ -56,7 +57,8 @@ static bool has_op(struct results *r, const struct digest *op)
 	return cache_record_has_op(build_of(r)->env->cache, op, &has, &e) == 0 && has;
 }
 
-static bool content(struct results *r, const struct digest *id, const struct digest *sel, struct digest *ret)
+static bool content(struct results *r, const struct digest *id, const struct digest *sel,
+		    struct digest *ret)
 {
 	_cleanup_(err_dropp) struct err *e = NULL;
 	bool found = false;
@@ -85,8 +87,14 @@ static int write_record(struct step_job *j, struct cache *c, struct err **err)
 {
 	const struct vertex *v = j->s->v;
 	_cleanup_(arena_freep) struct arena *a = arena_new();
-	struct record r = { .key = v->key, .op = v->op, .r = v->r, .chain = *files_chain(j->files), .created_ns = v->created_ns,
-			    .checked_ns = clock_real_ns(), .cost_ms = j->s->cost_ms, .deep = j->digest };
+	struct record r = { .key = v->key,
+			    .op = v->op,
+			    .r = v->r,
+			    .chain = *files_chain(j->files),
+			    .created_ns = v->created_ns,
+			    .checked_ns = clock_real_ns(),
+			    .cost_ms = j->s->cost_ms,
+			    .deep = j->digest };
 	r.inputs = inputs_name(a, j->s, &r.n_inputs);
 	return cache_record_put(c, &r, v->forced || v->stands_on_forced, err);
 }
@@ -94,7 +102,7 @@ static int write_record(struct step_job *j, struct cache *c, struct err **err)
 static void record_written(struct step_job *j, struct err *e)
 {
 	if (e)
-		log_debug("write a record: %s", e->msg);   /* a cache never fails a build */
+		log_debug("write a record: %s", e->msg); /* a cache never fails a build */
 	err_drop(&e);
 	unlock(&j->s->b->results, j->s->v);
 }
@@ -113,6 +121,13 @@ static void publish(struct results *r, struct vertex *v)
 
 void results_init(struct build *b)
 {
-	b->results = (struct results){ .lookup = lookup, .by_result = by_result, .has_op = has_op, .content = content, .lock = lock,
-				       .unlock = unlock, .publish = publish, .ref = files_ref, .unref = files_unref };
+	b->results = (struct results){ .lookup = lookup,
+				       .by_result = by_result,
+				       .has_op = has_op,
+				       .content = content,
+				       .lock = lock,
+				       .unlock = unlock,
+				       .publish = publish,
+				       .ref = files_ref,
+				       .unref = files_unref };
 }

@@ -9,9 +9,14 @@
 
 void step_event(struct step *s, enum event_state state, const char *error)
 {
-	struct event e = { .kind = EVENT_VERTEX, .vertex = s->event_id, .state = state, .name = s->plan->display,
-			   .text = error ? str_c(error) : STR(""), .started_ns = s->v->started_ns,
-			   .completed_ns = state > EVENT_STARTED ? s->v->ended_ns : 0, .cut_off = s->v->how == HOW_CUT_OFF };
+	struct event e = { .kind = EVENT_VERTEX,
+			   .vertex = s->event_id,
+			   .state = state,
+			   .name = s->plan->display,
+			   .text = error ? str_c(error) : STR(""),
+			   .started_ns = s->v->started_ns,
+			   .completed_ns = state > EVENT_STARTED ? s->v->ended_ns : 0,
+			   .cut_off = s->v->how == HOW_CUT_OFF };
 	event_emit(s->b->env->events, &e);
 }
 
@@ -38,7 +43,8 @@ static void done_job(struct pool_job *job)
 	free(j);
 }
 
-struct step_job *step_job_new(struct step *s, int (*work)(struct step_job *, struct cache *, struct err **),
+struct step_job *step_job_new(struct step *s,
+			      int (*work)(struct step_job *, struct cache *, struct err **),
 			      void (*after)(struct step_job *, struct err *))
 {
 	struct step_job *j = xcalloc(1, sizeof(*j));

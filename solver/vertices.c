@@ -34,12 +34,15 @@ static void fix(struct step *s)
 		return;
 	}
 	const struct resolved *image = s->plan->base->caller;
-	struct digest r = image->image.n_diff_ids ? oci_chain_id(image->image.diff_ids, image->image.n_diff_ids) : key_scratch();
+	struct digest r = image->image.n_diff_ids
+		? oci_chain_id(image->image.diff_ids, image->image.n_diff_ids)
+		: key_scratch();
 	bool here = image->local && chain_complete(&image->chain);
 	graph_fix(s->v, &r, here ? files_new(chain_append(&image->chain, NULL)) : NULL);
 }
 
-static void select_source(const struct plan_step *p, const struct plan_source *src, struct selection *sel)
+static void select_source(const struct plan_step *p, const struct plan_source *src,
+			  struct selection *sel)
 {
 	sel->source = src->path;
 	sel->excludes = p->excludes;
@@ -50,7 +53,8 @@ static void select_source(const struct plan_step *p, const struct plan_source *s
 }
 
 /* What makes two steps the same vertex: class, op and the same inputs. Equal steps of one build run once. */
-static struct str identity(struct build *b, const struct op_class *class, const struct digest *op, const struct input *in, unsigned n)
+static struct str identity(struct build *b, const struct op_class *class, const struct digest *op,
+			   const struct input *in, unsigned n)
 {
 	struct sb k = { 0 };
 	sb_add(&k, &class, sizeof(class));
@@ -66,11 +70,14 @@ static struct str identity(struct build *b, const struct op_class *class, const 
 
 static struct digest op_of(const struct plan_step *p)
 {
-	return p->kind == PLAN_RUN ? op_run_digest(p) : p->kind == PLAN_COPY ? op_copy_digest(p) : op_workdir_digest(p);
+	return p->kind == PLAN_RUN     ? op_run_digest(p)
+		: p->kind == PLAN_COPY ? op_copy_digest(p)
+				       : op_workdir_digest(p);
 }
 
 /* The inputs of a step, in the arena; selections[i] belongs to input i. */
-static struct input *inputs_of(struct build *b, const struct plan_step *p, struct selection *selections)
+static struct input *inputs_of(struct build *b, const struct plan_step *p,
+			       struct selection *selections)
 {
 	unsigned n = p->parent != NULL;
 	struct input *in = arena_array_of(b->arena, struct input, 1 + p->n_sources);

@@ -9,7 +9,8 @@ static bool consumer_started(const struct vertex *v)
 {
 	for (unsigned i = 0; i < v->n_consumers; i++) {
 		enum vertex_state s = v->consumers[i]->state;
-		if (s == VERTEX_RUNNING || s == VERTEX_SEALING || (s == VERTEX_DONE && v->consumers[i]->how == HOW_RAN))
+		if (s == VERTEX_RUNNING || s == VERTEX_SEALING ||
+		    (s == VERTEX_DONE && v->consumers[i]->how == HOW_RAN))
 			return true;
 	}
 	return false;
@@ -19,7 +20,8 @@ static bool consumer_started(const struct vertex *v)
 static void substitute(struct graph *g, struct vertex *v)
 {
 	struct found f = { 0 };
-	if (v->forced || v->stands_on_forced || consumer_started(v) || g->results->by_result(g->results, &v->r, &f) != 1)
+	if (v->forced || v->stands_on_forced || consumer_started(v) ||
+	    g->results->by_result(g->results, &v->r, &f) != 1)
 		return;
 	g->results->unref(v->files);
 	v->files = f.files;
@@ -34,7 +36,8 @@ static void key_running_consumers(struct graph *g, struct vertex *v)
 	for (unsigned i = 0; i < v->n_consumers; i++) {
 		struct vertex *c = v->consumers[i];
 		bool working = c->state == VERTEX_RUNNING || c->state == VERTEX_SEALING;
-		if (working && !c->has_key && core_key(c) && !c->locked && !c->forced && !c->stands_on_forced)
+		if (working && !c->has_key && core_key(c) && !c->locked && !c->forced &&
+		    !c->stands_on_forced)
 			c->locked = g->results->lock(g->results, c, &c->key) == 1;
 	}
 }
@@ -81,7 +84,8 @@ void core_rekey_consumers(struct graph *g, struct vertex *v)
 		if (c->state == VERTEX_RUNNING || c->state == VERTEX_SEALING)
 			continue;
 		for (unsigned k = 0; k < c->n_inputs; k++)
-			if (c->inputs[k].vertex == v && c->inputs[k].by_content && !c->inputs[k].asked)
+			if (c->inputs[k].vertex == v && c->inputs[k].by_content &&
+			    !c->inputs[k].asked)
 				c->inputs[k].known = false;
 		bool had = c->has_r;
 		c->has_key = c->looked = c->has_r = c->bare = false;

@@ -31,7 +31,8 @@ void graph_free(struct graph *g)
 	VEC_RELEASE(&g->all);
 }
 
-struct vertex *graph_vertex(struct graph *g, const struct op_class *class, void *owner, unsigned n_inputs)
+struct vertex *graph_vertex(struct graph *g, const struct op_class *class, void *owner,
+			    unsigned n_inputs)
 {
 	struct vertex *v = arena_new_of(g->arena, struct vertex);
 	v->class = class;
@@ -49,7 +50,8 @@ void graph_link(struct graph *g, struct vertex *v)
 		struct vertex *u = v->inputs[i].vertex;
 		if (u->n_consumers == u->cap_consumers) {
 			u->cap_consumers = u->cap_consumers ? 2 * u->cap_consumers : 4;
-			u->consumers = xreallocarray(u->consumers, u->cap_consumers, sizeof(struct vertex *));
+			u->consumers = xreallocarray(u->consumers, u->cap_consumers,
+						     sizeof(struct vertex *));
 		}
 		u->consumers[u->n_consumers++] = v;
 		if (!v->inputs[i].by_content && (u->forced || u->stands_on_forced))

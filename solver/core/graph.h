@@ -18,12 +18,12 @@
 #include "solver/core/op.h"
 
 enum vertex_state {
-	VERTEX_IDLE,       /* nobody asked for it */
-	VERTEX_WAITING,    /* for results or contents of its inputs */
-	VERTEX_LOCKING,    /* for another process that runs the same step */
-	VERTEX_READY,      /* for a slot */
+	VERTEX_IDLE,    /* nobody asked for it */
+	VERTEX_WAITING, /* for results or contents of its inputs */
+	VERTEX_LOCKING, /* for another process that runs the same step */
+	VERTEX_READY,   /* for a slot */
 	VERTEX_RUNNING,
-	VERTEX_SEALING,    /* ran; files are there, M is not known yet */
+	VERTEX_SEALING, /* ran; files are there, M is not known yet */
 	VERTEX_DONE,
 	VERTEX_FAILED,
 	VERTEX_CANCELED,
@@ -34,37 +34,37 @@ enum vertex_how { HOW_NONE, HOW_CACHED, HOW_CUT_OFF, HOW_RAN, HOW_FIXED };
 
 struct input {
 	struct vertex *vertex;
-	bool by_content;            /* C of a selection counts, not R */
-	struct digest sel;          /* digest of the selection */
-	bool asked, known;          /* by_content: the content job */
+	bool by_content;   /* C of a selection counts, not R */
+	struct digest sel; /* digest of the selection */
+	bool asked, known; /* by_content: the content job */
 	struct digest c;
 };
 
 struct vertex {
 	const struct op_class *class;
-	void *owner;                /* the op's own data */
-	struct digest op;           /* op(v) */
-	struct input *inputs;       /* inputs[0] is the parent, where has_parent */
+	void *owner;          /* the op's own data */
+	struct digest op;     /* op(v) */
+	struct input *inputs; /* inputs[0] is the parent, where has_parent */
 	unsigned n_inputs;
 	bool has_parent;
-	bool forced;                /* --no-cache and the like: looks nothing up, joins nobody */
-	bool nonce;                 /* has effects outside of its tree: its R takes 16 random bytes when it has run */
+	bool forced; /* --no-cache and the like: looks nothing up, joins nobody */
+	bool nonce; /* has effects outside of its tree: its R takes 16 random bytes when it has run */
 
 	/* the core's */
 	enum vertex_state state;
 	enum vertex_how how;
 	bool wanted, files_wanted;
 	bool has_key, looked, has_r, has_m, locked, published, started_unkeyed, queued_;
-	bool bare;                  /* r is known from a record whose files are gone */
+	bool bare; /* r is known from a record whose files are gone */
 	bool stands_on_forced;
 	struct digest key, r, m;
-	bool has_deep;              /* deep is D(v), computed once: graphs share ancestors */
+	bool has_deep; /* deep is D(v), computed once: graphs share ancestors */
 	struct digest deep;
 	struct files *files;
 	int64_t created_ns, started_ns, ended_ns;
 	int64_t lock_retry_ns, lock_since_ns;
-	unsigned changed;           /* times that an input changed under it */
-	struct err *error;          /* FAILED: why; owned */
+	unsigned changed;  /* times that an input changed under it */
+	struct err *error; /* FAILED: why; owned */
 	struct vertex **consumers;
 	unsigned n_consumers, cap_consumers;
 	struct vertex *next_queued_;
@@ -74,7 +74,7 @@ struct graph_hooks {
 	/* Each transition, after it happened. */
 	void (*transition)(void *arg, struct vertex *v);
 	void *arg;
-	unsigned slots;             /* how many vertices with class->slot run at once */
+	unsigned slots; /* how many vertices with class->slot run at once */
 };
 
 struct graph;
@@ -84,7 +84,8 @@ struct graph *graph_new(struct arena *a, struct results *results, const struct g
 void graph_free(struct graph *g);
 
 /* A vertex with n inputs (set inputs[i].vertex and the rest before graph_demand; then graph_link). */
-struct vertex *graph_vertex(struct graph *g, const struct op_class *class, void *owner, unsigned n_inputs);
+struct vertex *graph_vertex(struct graph *g, const struct op_class *class, void *owner,
+			    unsigned n_inputs);
 /* Makes it known to its inputs. */
 void graph_link(struct graph *g, struct vertex *v);
 /* A fixed vertex's result id; its files where they are here already (a reference is taken over; NULL: `run` brings them). */

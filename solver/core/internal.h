@@ -11,9 +11,9 @@ struct graph {
 	struct results *results;
 	struct graph_hooks hooks;
 	VEC(struct vertex *) all;
-	struct vertex *queue, **queue_tail;   /* vertices to advance */
+	struct vertex *queue, **queue_tail; /* vertices to advance */
 	unsigned running_slots;
-	unsigned working;                     /* jobs whose answer is awaited */
+	unsigned working; /* jobs whose answer is awaited */
 	bool advancing, canceled, failed;
 };
 

@@ -15,21 +15,21 @@
 #include "base/mem.h"
 
 struct err;
-struct files;      /* what a step left: the owner's, reference-counted through op_class */
+struct files; /* what a step left: the owner's, reference-counted through op_class */
 struct graph;
 struct vertex;
 
 /* What a vertex is to the core. */
 enum op_source {
-	OP_STEP,       /* runs on its inputs */
-	OP_FIXED,      /* its result id is known at once (image, scratch); `run` brings its files when somebody needs them */
-	OP_CONTEXT,    /* has no result id: only contents of selections of it count */
+	OP_STEP,  /* runs on its inputs */
+	OP_FIXED, /* its result id is known at once (image, scratch); `run` brings its files when somebody needs them */
+	OP_CONTEXT, /* has no result id: only contents of selections of it count */
 };
 
 struct op_class {
 	const char *kind;
 	enum op_source source;
-	bool slot;              /* takes one of the limited slots (RUN) */
+	bool slot; /* takes one of the limited slots (RUN) */
 
 	/* Starts the work. Inputs by result have their `files`. Answers: core_files() then core_sealed(), or core_failed(),
 	 * or core_changed() when an input changed under it. */
@@ -43,19 +43,21 @@ struct op_class {
 /* What a look-up of a key gives. */
 struct found {
 	struct digest r;
-	struct files *files;    /* a reference for the core; NULL: bare, the files are gone */
+	struct files *files; /* a reference for the core; NULL: bare, the files are gone */
 	int64_t created_ns;
 };
 
 struct results {
 	/* The record of a key: 1 found, 0 none, -1 failed (a cache never fails a build: the core takes it as none). */
-	int (*lookup)(struct results *s, struct vertex *v, const struct digest *key, struct found *ret);
+	int (*lookup)(struct results *s, struct vertex *v, const struct digest *key,
+		      struct found *ret);
 	/* The newest live record with this result id, for substitution: 1, 0. */
 	int (*by_result)(struct results *s, const struct digest *r, struct found *ret);
 	/* Whether a record with this op exists. */
 	bool (*has_op)(struct results *s, const struct digest *op);
 	/* A content digest kept from before: C by (R, sel). */
-	bool (*content)(struct results *s, const struct digest *r, const struct digest *sel, struct digest *ret);
+	bool (*content)(struct results *s, const struct digest *r, const struct digest *sel,
+			struct digest *ret);
 	/* The step lock of a key: 1 taken, 0 somebody else runs it, -1 locks do not work here (go on without). */
 	int (*lock)(struct results *s, struct vertex *v, const struct digest *key);
 	void (*unlock)(struct results *s, struct vertex *v);

@@ -172,7 +172,8 @@ static bool lock_step(struct graph *g, struct vertex *v)
 	if (v->state == VERTEX_LOCKING && now < v->lock_retry_ns)
 		return false;
 	int r = g->results->lock(g->results, v, &v->key);
-	if (r == 0 && (!v->lock_since_ns || now - v->lock_since_ns < LOCK_PATIENCE_MS * INT64_C(1000000))) {
+	if (r == 0 &&
+	    (!v->lock_since_ns || now - v->lock_since_ns < LOCK_PATIENCE_MS * INT64_C(1000000))) {
 		int64_t waited_ms = v->lock_since_ns ? (now - v->lock_since_ns) / 1000000 : 0;
 		int64_t pause_ms = LOCK_POLL_FIRST_MS + waited_ms / 4;
 		if (pause_ms > LOCK_POLL_MAX_MS)
@@ -239,7 +240,7 @@ static void advance(struct graph *g, struct vertex *v)
 		if (look_up(g, v))
 			return;
 	} else if (!contents_known(v) || g->results->has_op(g->results, &v->op)) {
-		return;   /* M of an input could give a hit: wait for it */
+		return; /* M of an input could give a hit: wait for it */
 	}
 	if (!v->has_key && !v->forced && !v->stands_on_forced) {
 		/* Without a key only a step whose inputs run or have run here may start; else their look-up comes first. */

@@ -69,7 +69,7 @@ struct world {
 	struct graph *g;
 	struct pending {
 		struct fake *f;
-		int what;   /* 0 files, 1 sealed, 2 content */
+		int what; /* 0 files, 1 sealed, 2 content */
 		unsigned input;
 	} pending[256];
 	unsigned n_pending, seed;
@@ -84,7 +84,9 @@ static int lookup(struct results *r, struct vertex *v, const struct digest *key,
 	for (unsigned i = w.n_records; i-- > 0;) {
 		if (!digest_eq(&w.records[i].key, key))
 			continue;
-		*ret = (struct found){ .r = w.records[i].r, .files = w.records[i].bare ? NULL : new_files(w.records[i].text) };
+		*ret = (struct found){ .r = w.records[i].r,
+				       .files = w.records[i].bare ? NULL
+								  : new_files(w.records[i].text) };
 		return 1;
 	}
 	return 0;
@@ -111,7 +113,8 @@ static bool has_op(struct results *s, const struct digest *op)
 	return false;
 }
 
-static bool content_known(struct results *s, const struct digest *r, const struct digest *sel, struct digest *ret)
+static bool content_known(struct results *s, const struct digest *r, const struct digest *sel,
+			  struct digest *ret)
 {
 	(void)s;
 	(void)r;
@@ -159,7 +162,9 @@ static void content(struct vertex *v, unsigned i)
 	w.pending[w.n_pending++] = (struct pending){ v->owner, 2, i };
 }
 
-static const struct op_class step = { .kind = "step", .source = OP_STEP, .run = run, .content = content };
+static const struct op_class step = {
+	.kind = "step", .source = OP_STEP, .run = run, .content = content
+};
 static const struct op_class fixed = { .kind = "fixed", .source = OP_FIXED, .run = run };
 static const struct op_class context = { .kind = "context", .source = OP_CONTEXT };
 
@@ -176,7 +181,8 @@ static struct digest text_digest(const char *s)
 
 static void begin(unsigned seed)
 {
-	w.results = (struct results){ lookup, by_result, has_op, content_known, lock, unlock, publish, ref, unref };
+	w.results = (struct results){ lookup, by_result, has_op, content_known, lock,
+				      unlock, publish,   ref,    unref };
 	w.arena = arena_new();
 	w.seed = seed;
 	w.n_pending = 0;
@@ -184,7 +190,8 @@ static void begin(unsigned seed)
 	w.g = graph_new(w.arena, &w.results, &hooks);
 }
 
-static struct vertex *add(const struct op_class *class, struct fake *f, struct vertex *parent, struct vertex *source)
+static struct vertex *add(const struct op_class *class, struct fake *f, struct vertex *parent,
+			  struct vertex *source)
 {
 	struct vertex *v = graph_vertex(w.g, class, f, (parent != NULL) + (source != NULL));
 	unsigned n = 0;
@@ -216,7 +223,8 @@ static void answer(struct pending p)
 {
 	struct fake *f = p.f;
 	if (p.what == 2) {
-		struct digest c = text_digest(f->content ? f->content : f->v->inputs[p.input].vertex->files->text);
+		struct digest c = text_digest(
+			f->content ? f->content : f->v->inputs[p.input].vertex->files->text);
 		core_content(w.g, f->v, p.input, &c);
 	} else if (p.what == 1) {
 		struct digest m = text_digest(f->output);
@@ -281,7 +289,8 @@ static void second_build_runs_nothing(void **state)
 	(void)state;
 	for (unsigned seed = 1; seed < 50; seed++) {
 		memset(&w, 0, sizeof(w));
-		struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" }, c = { .op = "c", .output = "C" };
+		struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" },
+			    c = { .op = "c", .output = "C" };
 		line(&a, &b, &c, seed);
 		assert_int_equal(a.runs + b.runs + c.runs, 3);
 		assert_int_equal(w.n_records, 3);
@@ -293,7 +302,8 @@ static void second_build_runs_nothing(void **state)
 static void changed_op_runs_what_follows(void **state)
 {
 	(void)state;
-	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" }, c = { .op = "c", .output = "C" };
+	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" },
+		    c = { .op = "c", .output = "C" };
 	line(&a, &b, &c, 1);
 	struct fake b2 = { .op = "b2", .output = "B2" };
 	line(&a, &b2, &c, 2);
@@ -307,7 +317,8 @@ static void equal_output_cuts_off(void **state)
 	(void)state;
 	for (unsigned seed = 1; seed < 50; seed++) {
 		memset(&w, 0, sizeof(w));
-		struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" }, c = { .op = "c", .output = "C" };
+		struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" },
+			    c = { .op = "c", .output = "C" };
 		line(&a, &b, &c, seed);
 		struct fake b2 = { .op = "b2", .output = "B" };
 		begin(seed);
@@ -324,7 +335,8 @@ static void equal_output_cuts_off(void **state)
 static void nonce_stops_the_cut_off(void **state)
 {
 	(void)state;
-	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" }, c = { .op = "c", .output = "C" };
+	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" },
+		    c = { .op = "c", .output = "C" };
 	line(&a, &b, &c, 1);
 	struct fake b2 = { .op = "b2", .output = "B" };
 	begin(2);
@@ -339,7 +351,8 @@ static void nonce_stops_the_cut_off(void **state)
 static void forced_runs_all_that_stands_on_it(void **state)
 {
 	(void)state;
-	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" }, c = { .op = "c", .output = "C" };
+	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" },
+		    c = { .op = "c", .output = "C" };
 	line(&a, &b, &c, 1);
 	begin(2);
 	struct vertex *v = add(&step, &a, base(), NULL);
@@ -361,7 +374,8 @@ static void consumer_by_content_hits_over_a_new_source(void **state)
 	(void)state;
 	for (unsigned seed = 1; seed < 30; seed++) {
 		memset(&w, 0, sizeof(w));
-		struct fake build = { .op = "build", .output = "bin" }, copy = { .op = "copy", .output = "X", .content = "same file" };
+		struct fake build = { .op = "build", .output = "bin" },
+			    copy = { .op = "copy", .output = "X", .content = "same file" };
 		begin(seed);
 		finish(add(&step, &copy, base(), add(&step, &build, base(), NULL)));
 		end();
@@ -377,7 +391,9 @@ static void consumer_by_content_hits_over_a_new_source(void **state)
 static void failure_is_reported_and_earlier_steps_are_kept(void **state)
 {
 	(void)state;
-	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B", .fail = true }, c = { .op = "c", .output = "C" };
+	struct fake a = { .op = "a", .output = "A" },
+		    b = { .op = "b", .output = "B", .fail = true },
+		    c = { .op = "c", .output = "C" };
 	begin(3);
 	struct vertex *v = add(&step, &a, base(), NULL);
 	struct vertex *bad = add(&step, &b, v, NULL);
@@ -396,7 +412,11 @@ static void failure_is_reported_and_earlier_steps_are_kept(void **state)
 static void changed_context_is_keyed_again(void **state)
 {
 	(void)state;
-	struct fake copy = { .op = "copy", .output = "X", .content = "old content", .change_once = true }, ctx = { .op = "context" };
+	struct fake copy = { .op = "copy",
+			     .output = "X",
+			     .content = "old content",
+			     .change_once = true },
+		    ctx = { .op = "context" };
 	begin(1);
 	struct vertex *v = add(&step, &copy, base(), graph_vertex(w.g, &context, &ctx, 0));
 	finish(v);
@@ -410,7 +430,8 @@ static void changed_context_is_keyed_again(void **state)
 static void bare_record_still_keys_what_follows(void **state)
 {
 	(void)state;
-	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" }, c = { .op = "c", .output = "C" };
+	struct fake a = { .op = "a", .output = "A" }, b = { .op = "b", .output = "B" },
+		    c = { .op = "c", .output = "C" };
 	line(&a, &b, &c, 1);
 	for (unsigned i = 0; i < w.n_records; i++)
 		w.records[i].bare = strcmp(w.records[i].text, "C") != 0;
@@ -458,7 +479,7 @@ static void step_waits_for_m_only_where_it_matters(void **state)
 	struct vertex *va = add(&step, &a, base(), NULL);
 	struct vertex *vb = add(&step, &b, va, NULL);
 	graph_demand(w.g, vb);
-	answer(w.pending[--w.n_pending]);   /* files of a; its seal is pending */
+	answer(w.pending[--w.n_pending]); /* files of a; its seal is pending */
 	assert_int_equal(va->state, VERTEX_SEALING);
 	assert_int_equal(vb->state, VERTEX_RUNNING);
 	assert_true(vb->started_unkeyed);
@@ -488,7 +509,8 @@ static void deep_key_of_a_diamond(void **state)
 	struct vertex *v[STAGES];
 	for (unsigned i = 0; i < STAGES; i++) {
 		stages[i] = (struct fake){ .op = "stage", .output = "S", .content = "C" };
-		v[i] = i < 2 ? add(&step, &stages[i], base(), NULL) : add(&step, &stages[i], v[i - 1], v[i - 2]);
+		v[i] = i < 2 ? add(&step, &stages[i], base(), NULL)
+			     : add(&step, &stages[i], v[i - 1], v[i - 2]);
 	}
 	finish(v[STAGES - 1]);
 	struct digest deep, again;
@@ -510,12 +532,15 @@ static void bare_result_of_a_busy_lock_ends_the_wait(void **state)
 	struct vertex *target = add(&step, &b, v, NULL);
 	key_begin(&key, &op);
 	key_input(&key, 'R', &theirs);
-	w.records[w.n_records++] = (struct record){ .key = digest_end(&key), .op = op, .r = text_digest("on theirs"), .text = "B" };
+	w.records[w.n_records++] = (struct record){
+		.key = digest_end(&key), .op = op, .r = text_digest("on theirs"), .text = "B"
+	};
 	clock_fake(INT64_C(1000000000));
 	w.lock_busy = true;
 	graph_demand(w.g, target);
 	assert_int_equal(v->state, VERTEX_LOCKING);
-	w.records[w.n_records++] = (struct record){ .key = v->key, .op = v->op, .r = theirs, .bare = true };
+	w.records[w.n_records++] =
+		(struct record){ .key = v->key, .op = v->op, .r = theirs, .bare = true };
 	w.lock_busy = false;
 	clock_fake(graph_timer(w.g));
 	graph_tick(w.g);
