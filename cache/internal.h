@@ -79,9 +79,10 @@ struct store {
 		spare; /* the connection that cache_store_open() made; the first cache_open() takes it */
 
 	atomic_uint_fast64_t counter;
-	atomic_bool dirty;    /* something written awaits syncfs */
-	atomic_bool trashed;  /* trash/ has something */
-	atomic_bool canceled; /* writers do not wait any more */
+	atomic_bool names_stale; /* images.json was not renewed: who sweeps our lease does it */
+	atomic_bool dirty;       /* something written awaits syncfs */
+	atomic_bool trashed;     /* trash/ has something */
+	atomic_bool canceled;    /* writers do not wait any more */
 	atomic_bool
 		guess_off; /* cache.db is broken or was given up: reads find nothing, writes do nothing */
 };

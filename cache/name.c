@@ -76,8 +76,10 @@ static int commit_names(struct cache *c, struct write *w, struct err **err)
 	_cleanup_(err_dropp) struct err *e = NULL;
 	if (db_write_commit(w, err) < 0)
 		return -1;
-	if (names_renew_copy(c, &e) < 0)
+	if (names_renew_copy(c, &e) < 0) {
+		atomic_store(&c->store->names_stale, true);
 		store_warn(c->store, "images.json is not up to date: %s", e->msg);
+	}
 	return 0;
 }
 

@@ -306,6 +306,8 @@ struct store *cache_store_open(const struct store_options *o, struct err **err)
 /* Gives pins and work back. Where that fails (a full disk, a stopped writer) the lease is left as a dead one to the next command. */
 static void end_lease(struct store *s)
 {
+	if (atomic_load(&s->names_stale))
+		return;
 	_cleanup_(err_dropp) struct err *e = NULL;
 	_cleanup_(cache_closep) struct cache *c = cache_open(s, &e);
 	char path[32];

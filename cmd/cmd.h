@@ -14,6 +14,7 @@ struct session;
 
 enum opt_kind {
 	OPT_FLAG,    /* bool: --x, --x=true|false; short ones bundle */
+	OPT_NOT,     /* bool, true when the option is given as false: for what is on by default */
 	OPT_STR,     /* const char * */
 	OPT_LIST,    /* struct opt_list: may be repeated */
 	OPT_INT,     /* int64_t */

@@ -7,7 +7,8 @@
 
 struct attach_options {
 	bool no_stdin;
-	const char *detach_keys, *sig_proxy;
+	const char *detach_keys;
+	bool no_sig_proxy;
 };
 
 static const struct option_row options[] = {
@@ -15,7 +16,7 @@ static const struct option_row options[] = {
 	  "Keys that leave it running (default: ctrl-p,ctrl-q)" },
 	{ 0, "no-stdin", OPT_FLAG, offsetof(struct attach_options, no_stdin), NULL,
 	  "Do not attach to stdin" },
-	{ 0, "sig-proxy", OPT_STR, offsetof(struct attach_options, sig_proxy), "true|false",
+	{ 0, "sig-proxy", OPT_NOT, offsetof(struct attach_options, no_sig_proxy), NULL,
 	  "Pass signals on (default: true)" },
 	{ 0 },
 };
@@ -24,7 +25,7 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	       struct err **err)
 {
 	const struct attach_options *o = opts;
-	struct attach a = { .sig_proxy = !o->sig_proxy || strcmp(o->sig_proxy, "false") };
+	struct attach a = { .sig_proxy = !o->no_sig_proxy };
 	_cleanup_(container_freep) struct container *k = NULL;
 	_cleanup_close_ int conn = -1;
 	enum attach_end end;

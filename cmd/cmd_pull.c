@@ -49,7 +49,7 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	if (args->n != 1)
 		return cmd_usage(err, "\"cbuild pull\" requires exactly 1 argument");
 	if (o->platform && oci_platform_parse(a, str_c(o->platform), &host, &platform, err) < 0)
-		return -1;
+		return err_status(err, 2);
 	if (ui_mode_of(o->progress, o->quiet, &mode, err) < 0)
 		return err_status(err, 2);
 	session_catch_signals(s);

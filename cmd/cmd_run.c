@@ -8,7 +8,8 @@
 struct run_options {
 	struct container_flags c; /* first */
 	bool detach;
-	const char *detach_keys, *sig_proxy;
+	const char *detach_keys;
+	bool no_sig_proxy;
 };
 
 static const struct option_row options[] = {
@@ -17,7 +18,7 @@ static const struct option_row options[] = {
 	  "Run in the background and print the container's id" },
 	{ 0, "detach-keys", OPT_STR, offsetof(struct run_options, detach_keys), "KEYS",
 	  "Keys that leave it running (default: ctrl-p,ctrl-q)" },
-	{ 0, "sig-proxy", OPT_STR, offsetof(struct run_options, sig_proxy), "true|false",
+	{ 0, "sig-proxy", OPT_NOT, offsetof(struct run_options, no_sig_proxy), NULL,
 	  "Pass signals on, where it has no terminal (default: true)" },
 	{ 0 },
 };
@@ -65,8 +66,7 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	       struct err **err)
 {
 	const struct run_options *o = opts;
-	struct attach a = { .tty = o->c.tty,
-			    .sig_proxy = !o->sig_proxy || strcmp(o->sig_proxy, "false") };
+	struct attach a = { .tty = o->c.tty, .sig_proxy = !o->no_sig_proxy };
 	_cleanup_(container_freep) struct container *k = NULL;
 	unsigned streams;
 	struct cache *c;

@@ -7,7 +7,8 @@
 
 struct start_options {
 	bool attach, interactive;
-	const char *detach_keys, *sig_proxy;
+	const char *detach_keys;
+	bool no_sig_proxy;
 };
 
 static const struct option_row options[] = {
@@ -17,7 +18,7 @@ static const struct option_row options[] = {
 	  "Keys that leave it running (default: ctrl-p,ctrl-q)" },
 	{ 'i', "interactive", OPT_FLAG, offsetof(struct start_options, interactive), NULL,
 	  "Attach to stdin" },
-	{ 0, "sig-proxy", OPT_STR, offsetof(struct start_options, sig_proxy), "true|false",
+	{ 0, "sig-proxy", OPT_NOT, offsetof(struct start_options, no_sig_proxy), NULL,
 	  "Pass signals on (default: true)" },
 	{ 0 },
 };
@@ -74,7 +75,7 @@ static int run(struct session *s, const void *opts, const struct args *args, int
 	       struct err **err)
 {
 	const struct start_options *o = opts;
-	struct attach a = { .sig_proxy = !o->sig_proxy || strcmp(o->sig_proxy, "false") };
+	struct attach a = { .sig_proxy = !o->no_sig_proxy };
 	if (!args->n)
 		return cmd_usage(err, "\"cbuild start\" requires at least 1 argument");
 	if (containers_detach_keys(o->detach_keys, &a.keys, err) < 0)

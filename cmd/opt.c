@@ -60,6 +60,12 @@ static int store(const struct option_row *o, const char *value, void *opts, stru
 			return parse_bool(o, value, (bool *)at, err);
 		*(bool *)at = true;
 		return 0;
+	case OPT_NOT:
+		*(bool *)at = true;
+		if (value && parse_bool(o, value, (bool *)at, err) < 0)
+			return -1;
+		*(bool *)at = !*(bool *)at;
+		return 0;
 	case OPT_STR:
 		*(const char **)at = value;
 		return 0;
