@@ -41,18 +41,49 @@ expect 0 cbuild tag shop shop:v1
 expect 0 cbuild rmi shop:v1
 same "$out" "Untagged: shop:v1"
 
-# What later steps saw is what the exported image holds.
+# What later steps saw is what the exported image holds: kind, mode, owner, size, link text, link groups, attributes.
 need umoci
-cat > shop/Dockerfile.list <<'END'
-FROM shop
-RUN find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /list -o -path /etc/hosts -o -path /etc/resolv.conf \) -prune -o -printf '%y %m %U:%G %P %l\n' | sort > /list
+mkdir look
+cat > look/list.py <<'END'
+import os, stat, sys
+root = sys.argv[1].rstrip("/")
+skip = {"/proc", "/sys", "/dev", "/list", "/list.py", "/etc/hosts", "/etc/resolv.conf"}
+seen, groups = [], {}
+def walk(d):
+    for n in sorted(os.listdir(root + d)):
+        p = d + n
+        if p in skip:
+            continue
+        s = os.lstat(root + p)
+        kind = stat.S_IFMT(s.st_mode)
+        x = ["%s=%s" % (a, os.getxattr(root + p, a, follow_symlinks=False).hex()) for a in sorted(os.listxattr(root + p, follow_symlinks=False))]
+        text = os.readlink(root + p) if stat.S_ISLNK(kind) else ""
+        seen.append((p, oct(s.st_mode), s.st_uid, s.st_gid, 0 if stat.S_ISDIR(kind) else s.st_size, text, x))
+        if s.st_nlink > 1 and not stat.S_ISDIR(kind):
+            groups.setdefault(s.st_ino, []).append(p)
+        if stat.S_ISDIR(kind):
+            walk(p + "/")
+walk("/")
+for e in seen:
+    print(*e)
+for g in sorted(g for g in groups.values() if len(g) > 1):
+    print("links", *g)
 END
-expect 0 cbuild build --progress plain -f shop/Dockerfile.list -t list --output type=oci,dest=list.tar shop
+cat > look/Dockerfile <<'END'
+FROM shop
+RUN python3 -c "open('/one', 'w'); import os; os.setxattr('/one', 'user.seen', b'yes'); os.setxattr('/usr/bin/env', 'security.capability', bytes.fromhex('0100000200040000000000000000000000000000'))"; \
+    echo one > /one && ln /one /two && ln -s one /three && mkfifo /pipe && chown 5:6 /pipe && chmod 4755 /one
+COPY list.py /
+RUN python3 /list.py / > /list
+END
+expect 0 cbuild build --progress plain -t list --output type=oci,dest=list.tar look
 mkdir oci && tar -C oci -xf list.tar
 umoci unpack --image oci:latest bundle > umoci.log 2>&1 || { cat umoci.log; fail "umoci unpack"; }
-(cd bundle/rootfs && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./list -o -path ./etc/hosts -o -path ./etc/resolv.conf \) -prune \
-	-o -printf '%y %m %U:%G %P %l\n' | sort) > seen
-diff <(sed 's/ $//' bundle/rootfs/list | sed '1,1{/^d 755 0:0 $/d}') <(sed 's/ $//' seen) > diff.txt || { head -n 20 diff.txt; fail "the exported tree differs"; }
+python3 look/list.py bundle/rootfs > seen
+diff bundle/rootfs/list seen > diff.txt || { head -n 20 diff.txt; fail "the exported tree differs"; }
+has "$(cat seen)" "links /one /two"
+has "$(cat seen)" "user.seen=796573"
+has "$(cat seen)" "security.capability="
 
 expect 0 cbuild debug fsck
 no_leftovers
