@@ -182,7 +182,9 @@ cat > group.py << 'END'
 import os, signal, subprocess, sys, time
 cbuild = sys.argv[1]
 script = f"id=$({cbuild} run -d --name other busybox:1 sleep 1000); exec {cbuild} run --rm --name fore busybox:1 sh -c 'trap \"exit 5\" INT; echo up; while :; do sleep 0.05; done'"
-p = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+# In a background job SIGINT is ignored, and what is ignored stays so.
+p = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True,
+                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 assert p.stdout.readline() == b"up\n"
 os.killpg(p.pid, signal.SIGINT)
 assert p.wait(30) == 5, p.returncode

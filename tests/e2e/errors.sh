@@ -72,7 +72,8 @@ has "$err" "must be run as root"
 printf 'FROM busybox:1\nRUN sleep 30\n' > ctx/Dockerfile
 python3 - "$CBUILD" <<'END'
 import os, signal, subprocess, sys, time
-p = subprocess.Popen([sys.argv[1], "--durable", "build", "--progress", "plain", "ctx"], stderr=subprocess.PIPE, start_new_session=True)
+p = subprocess.Popen([sys.argv[1], "--durable", "build", "--progress", "plain", "ctx"], stderr=subprocess.PIPE, start_new_session=True,
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # a test in the background has it ignored
 end = time.time() + 20
 while b"RUN uses" not in p.stderr.readline():
     if time.time() > end: sys.exit("the RUN did not start")
