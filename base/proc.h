@@ -1,5 +1,6 @@
 /*
  * proc: starting programs without a shell. posix_spawn semantics: safe with threads and cheap from a big process.
+ * The caller ignores SIGPIPE: a program may end before it has read its input.
  */
 #pragma once
 
