@@ -19,7 +19,6 @@ enum opt_kind {
 	OPT_LIST,    /* struct opt_list: may be repeated */
 	OPT_INT,     /* int64_t */
 	OPT_IGNORED, /* accepted and without effect, as the help says: it cannot change the result */
-	OPT_IGNORED_STR,
 	OPT_REFUSED, /* Docker's, and not there yet: a usage error that names it; not in the help */
 };
 

@@ -32,8 +32,7 @@ static const struct option_row *find(const struct command *c, const char *name, 
 
 static bool takes_value(const struct option_row *o)
 {
-	return o->kind == OPT_STR || o->kind == OPT_LIST || o->kind == OPT_INT ||
-		o->kind == OPT_IGNORED_STR;
+	return o->kind == OPT_STR || o->kind == OPT_LIST || o->kind == OPT_INT;
 }
 
 static int parse_bool(const struct option_row *o, const char *text, bool *ret, struct err **err)
