@@ -13,7 +13,7 @@ RUN cat /x/a /made > /both && rm /made
 END
 cp -a "$CBUILD_ROOT" template
 mkdir walk
-python3 "$top/tests/lib/crash.py" --template "$work/template" --work "$work/walk" --every "${EVERY:-5}" --max-per-call "${PER_CALL:-12}" -- \
+python3 "$top/tests/lib/crash.py" --template "$work/template" --work "$work/walk" --every "${EVERY:-5}" --max-per-call "${PER_CALL:-100000}" -- \
 	"$CBUILD" --durable build --progress plain -o type=oci,dest={out} ctx
 
 # The same for a pull.
@@ -30,5 +30,5 @@ CBUILD_ROOT=$work/empty
 export CBUILD_ROOT
 expect 0 cbuild images -q
 rm -rf walk && mkdir walk
-python3 "$top/tests/lib/crash.py" --template "$work/empty" --work "$work/walk" --every "${EVERY:-5}" --max-per-call "${PER_CALL:-12}" -- \
+python3 "$top/tests/lib/crash.py" --template "$work/empty" --work "$work/walk" --every "${EVERY:-5}" --max-per-call "${PER_CALL:-100000}" -- \
 	"$CBUILD" --durable pull -q "127.0.0.1:$port/x/y:1"
