@@ -25,6 +25,8 @@ struct session {
 	struct registry *registry;
 	struct pool *cpu;
 	pthread_mutex_t lock; /* of `spawner` */
+	pthread_t stopper;    /* takes SIGTSTP, where `stops` */
+	bool stops;
 	struct spawner *spawner;
 	atomic_bool cancel;
 	atomic_int signal;
@@ -68,6 +70,10 @@ void session_free(struct session *s)
 	runtime_spawner_stop(s->spawner);
 	registry_free(s->registry);
 	pool_free(s->cpu);
+	if (s->stops) {
+		pthread_cancel(s->stopper);
+		pthread_join(s->stopper, NULL);
+	}
 	cache_close(s->cache);
 	bool tail = s->store && cache_store_needs_sync(s->store);
 	if (tail && s->o.durable) {
@@ -121,6 +127,36 @@ int session_cache(struct session *s, struct cache **ret, struct err **err)
 	return 0;
 }
 
+/* Takes SIGTSTP for the whole process: stops it between two transactions, never in one, so that other processes can write meanwhile. */
+static void *stop_on_request(void *session)
+{
+	struct session *s = session;
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	for (int sig; sigwait(&set, &sig) == 0;) {
+		cache_store_pause(s->store);
+		kill(getpid(), SIGSTOP);
+		cache_store_resume(s->store);
+	}
+	return NULL;
+}
+
+/* Before other threads exist: they inherit that SIGTSTP is blocked. Where it is ignored it stays so. */
+static void catch_stop(struct session *s)
+{
+	struct sigaction now;
+	sigset_t all, before;
+	sigfillset(&all);
+	if (sigaction(SIGTSTP, NULL, &now) < 0 || now.sa_handler == SIG_IGN)
+		return;
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	s->stops = pthread_create(&s->stopper, NULL, stop_on_request, s) == 0;
+	if (s->stops)
+		sigaddset(&before, SIGTSTP);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 int session_cpu_pool(struct session *s, struct pool **ret, struct err **err)
 {
 	struct store *store;
@@ -129,6 +165,7 @@ int session_cpu_pool(struct session *s, struct pool **ret, struct err **err)
 	if (!s->cpu) {
 		long cores = sysconf(_SC_NPROCESSORS_ONLN);
 		struct pool_context context = cache_pool_context(store);
+		catch_stop(s);
 		s->cpu = pool_new("cpu", cores > 1 ? (unsigned)cores : 2, &context);
 	}
 	*ret = s->cpu;

@@ -85,9 +85,9 @@ static struct ui_vertex *vertex_of(struct ui *u, const struct digest *id)
 }
 
 /* Keeps the last lines for the error block. */
-static void keep_line(struct ui_vertex *v, int64_t since_ns, struct str line)
+static void keep_line(struct ui_vertex *v, struct str line)
 {
-	sb_printf(&v->tail, "%.3f ", (double)since_ns / 1e9);
+	sb_add_str(&v->tail, str_c(v->stamp));
 	sb_add_str(&v->tail, line);
 	sb_add_ch(&v->tail, '\n');
 	if (v->tail.n > UI_TAIL_BYTES) {
@@ -100,13 +100,18 @@ static void keep_line(struct ui_vertex *v, int64_t since_ns, struct str line)
 
 static void flush_line(struct ui *u, struct ui_vertex *v, int64_t now)
 {
-	int64_t since = v->started_ns ? now - v->started_ns : 0;
+	/* The lines of one event have one time: it is written once, not for each of a million lines. */
+	if (now != v->stamp_ns || !v->stamp[0]) {
+		int64_t since = v->started_ns ? now - v->started_ns : 0;
+		snprintf(v->stamp, sizeof(v->stamp), "%.3f ", (double)since / 1e9);
+		v->stamp_ns = now;
+	}
 	struct str line = sb_str(&v->partial);
 	while (line.n && line.p[line.n - 1] == '\r')
 		line.n--;
-	keep_line(v, since, line);
+	keep_line(v, line);
 	if (u->r->line)
-		u->r->line(u, v, since, line);
+		u->r->line(u, v, line);
 	sb_reset(&v->partial);
 }
 

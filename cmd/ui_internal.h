@@ -19,6 +19,8 @@ struct ui_vertex {
 	bool cut_off;
 	int64_t started_ns, completed_ns;
 	char *error;
+	int64_t stamp_ns;        /* of the newest line, and the same as text since the start: "0.123 " */
+	char stamp[24];
 	struct sb partial;       /* an unfinished line of its log */
 	struct sb tail;          /* its last complete lines, for the error block */
 	uint64_t current, total; /* of its newest status */
@@ -29,8 +31,8 @@ struct ui;
 
 struct ui_renderer {
 	void (*vertex)(struct ui *u, struct ui_vertex *v);
-	/* A complete line of a log, with its time since the vertex started. */
-	void (*line)(struct ui *u, struct ui_vertex *v, int64_t since_ns, struct str line);
+	/* A complete line of a log, whose time since the vertex started is v->stamp. */
+	void (*line)(struct ui *u, struct ui_vertex *v, struct str line);
 	void (*status)(struct ui *u, struct ui_vertex *v, const struct event *e);
 	void (*text)(struct ui *u, const struct event *e); /* a warning */
 	void (*raw)(struct ui *u, const struct event *e);  /* every event, instead of the others */

@@ -63,10 +63,10 @@ static void vertex(struct ui *u, struct ui_vertex *v)
 	plain(u)->open = false;
 }
 
-static void line(struct ui *u, struct ui_vertex *v, int64_t since_ns, struct str text)
+static void line(struct ui *u, struct ui_vertex *v, struct str text)
 {
 	turn_to(u, v);
-	fprintf(stderr, "#%u %.3f ", v->number, (double)since_ns / 1e9);
+	fprintf(stderr, "#%u %s", v->number, v->stamp);
 	fwrite(text.p ? text.p : "", 1, text.n, stderr);
 	fputc('\n', stderr);
 }

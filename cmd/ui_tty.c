@@ -122,9 +122,8 @@ static void draw(struct ui *u, bool last)
 	t->drawn = lines;
 }
 
-static void line(struct ui *u, struct ui_vertex *v, int64_t since_ns, struct str text)
+static void line(struct ui *u, struct ui_vertex *v, struct str text)
 {
-	(void)since_ns;
 	struct tty *t = tty(u);
 	if (t->active != v)
 		for (size_t k = 0; k < LOG_LINES; k++) {

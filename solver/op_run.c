@@ -68,12 +68,16 @@ struct digest op_run_digest(const struct plan_step *p)
 	return digest_end(&h);
 }
 
+/* A RUN that prints for ever must not fill the disk by its log. */
+#define STEP_LOG_MAX (UINT64_C(1) << 30)
+
 /* One RUN while its process runs. */
 struct running {
 	struct step *s;
 	struct process *process;
 	int out[2], err[2]; /* pipes: [0] ours, [1] the process's */
 	int log;            /* the step's log file, -1: none */
+	uint64_t log_left;  /* bytes that it may still take */
 	struct runtime_exit exit;
 };
 
@@ -84,6 +88,21 @@ static void running_release(struct running *r)
 		mem_closep(&r->out[i]);
 		mem_closep(&r->err[i]);
 	}
+	mem_closep(&r->log);
+}
+
+/* Adds output to the step's log; beyond its bound, and where the disk is full, the log ends and the step goes on. */
+static void keep(struct running *r, const char *text, size_t n)
+{
+	static const char full[] = "\n[the log ends here: a step's log is at most 1 GiB]\n";
+	if (r->log < 0)
+		return;
+	bool fits = n <= r->log_left;
+	r->log_left -= fits ? n : r->log_left;
+	if (!fits)
+		(void)io_write_full(r->log, full, sizeof(full) - 1);
+	else if (io_write_full(r->log, text, n) == 0)
+		return;
 	mem_closep(&r->log);
 }
 
@@ -101,8 +120,7 @@ static bool pump(struct running *r, int fd, int stream)
 			   .stream = stream,
 			   .text = { buf, (size_t)n } };
 	event_emit(r->s->b->env->events, &e);
-	if (r->log >= 0 && io_write_full(r->log, buf, (size_t)n) < 0)
-		mem_closep(&r->log), r->log = -1;
+	keep(r, buf, (size_t)n);
 	return true;
 }
 
@@ -127,9 +145,9 @@ static int wait_process(struct running *r, struct err **err)
 			killed = true;
 		}
 		if (p[0].revents && !pump(r, r->out[0], 1))
-			mem_closep(&r->out[0]), r->out[0] = -1;
+			mem_closep(&r->out[0]);
 		if (p[1].revents && !pump(r, r->err[0], 2))
-			mem_closep(&r->err[0]), r->err[0] = -1;
+			mem_closep(&r->err[0]);
 		if (p[2].revents) {
 			int got = runtime_process_next(r->process, &r->exit, err);
 			if (got < 0)
@@ -369,7 +387,8 @@ static int execute(struct step_job *j, struct cache *c, struct work *w, struct e
 	struct running r = { .s = j->s,
 			     .out = { -1, -1 },
 			     .err = { -1, -1 },
-			     .log = build_log_open(j->s->b, j->s) };
+			     .log = build_log_open(j->s->b, j->s),
+			     .log_left = STEP_LOG_MAX };
 	struct run_mounts m = { 0 };
 	_cleanup_close_ int root = -1;
 	int result = make_mounts(j->s, a, &m, err);
