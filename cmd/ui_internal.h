@@ -19,7 +19,7 @@ struct ui_vertex {
 	bool cut_off;
 	int64_t started_ns, completed_ns;
 	char *error;
-	int64_t stamp_ns;        /* of the newest line, and the same as text since the start: "0.123 " */
+	int64_t stamp_ns; /* of the newest line, and the same as text since the start: "0.123 " */
 	char stamp[24];
 	struct sb partial;       /* an unfinished line of its log */
 	struct sb tail;          /* its last complete lines, for the error block */
