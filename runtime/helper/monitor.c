@@ -546,6 +546,9 @@ static int begin(struct monitor *m, struct proto_message *msg, struct monitor_cl
 	if (monitor_start(m, &q->run, msg, first, err) < 0)
 		return -1;
 	m->main = first->proc;
+	/* Who lets go of an overlay last waits until the kernel has written out all that is dirty in the file system below it, which takes
+	 * seconds after much output. That is us, when everybody has been told of the end, not pid 1 in its exit. */
+	m->root_fd = child_take_fd(msg, q->run.root_fd);
 	return 0;
 }
 
@@ -555,7 +558,8 @@ _Noreturn void monitor_main(const struct nest *n, int parent_fd, struct proto_me
 			     .parent_fd = parent_fd,
 			     .kill_at_ns = INT64_MAX,
 			     .log.fd = -1,
-			     .record_fd = -1 };
+			     .record_fd = -1,
+			     .root_fd = -1 };
 	struct proto_monitor q;
 	struct err *e = NULL;
 	int r = proto_monitor_get(msg, &q, &e);

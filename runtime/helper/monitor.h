@@ -65,7 +65,7 @@ struct monitor_client {
 
 struct monitor {
 	const struct nest *nest;
-	int epoll, dir_fd, lock_fd, host_fd, parent_fd, cgroup_fd, record_fd, pidns_fd,
+	int epoll, dir_fd, lock_fd, host_fd, parent_fd, cgroup_fd, record_fd, pidns_fd, root_fd,
 		group_fds[2];
 	struct monitor_watch listen, signals;
 	char *id, *cgroup_name, *idle, **reap;
